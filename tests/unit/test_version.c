@@ -11,7 +11,7 @@
 static void version_is_the_project_version(void **state)
 {
     (void)state;
-    assert_string_equal(pra_version(), PRA_PROJECT_VERSION);
+    assert_string_equal(pra_version_cstr(), PRA_PROJECT_VERSION);
 }
 
 int main(void)

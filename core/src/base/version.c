@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "pra.h"
 
-const char *pra_version(void)
+const char *pra_version_cstr(void)
 {
     return "0.1.0";
 }

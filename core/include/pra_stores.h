@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/**
+ * @file pra_stores.h
+ * The storages that come with the library (libpra_stores): the trait of pra.h implemented in C.
+ */
+#ifndef PRA_STORES_H
+#define PRA_STORES_H
+
+#include "pra.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct pra_store_opts {
+    size_t size;
+    /** Samples older than this are deleted in the background, in small steps; milliseconds; 0 =
+     * keep everything. */
+    uint64_t retention_ms;
+    /** Where a store reports what it does on its own (retention, recovery); fn NULL = nowhere.
+     * level: 0 debug, 1 info, 2 warning, 3 error. */
+    struct {
+        void *ctx;
+        void (*fn)(void *ctx, int32_t level, const char *message_cstr);
+    } log;
+} pra_store_opts;
+
+/**
+ * Opens a storage by its address: "memory:", "sqlite:PATH".
+ * On success *out is to be given to pra_handler_new, which takes it, or freed by its destroy entry.
+ * opts NULL = defaults. Returns 0; PRA_ERR_INVALID_ARG (address), PRA_ERR_NOT_SUPPORTED (not in
+ * this build), PRA_ERR_IO, PRA_ERR_CORRUPT.
+ */
+PRA_API int pra_store_open(const pra_alloc *alloc, pra_str address, const pra_store_opts *opts,
+                           pra_storage *out, pra_error *err);
+
+/** Everything in memory, nothing on disk. */
+PRA_API int pra_store_memory_new(const pra_alloc *alloc, const pra_store_opts *opts,
+                                 pra_storage *out, pra_error *err);
+
+/** One SQLite file (and its -wal and -shm beside it), created if absent. An acknowledged sample
+ * survives kill -9 and power loss. */
+PRA_API int pra_store_sqlite_open(const pra_alloc *alloc, const char *path_cstr,
+                                  const pra_store_opts *opts, pra_storage *out, pra_error *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* PRA_STORES_H */
