@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# usage: run.sh CMAKE BUILD_DIR SOURCE_DIR LIBDIR CC CXX SANITIZERS
+set -euo pipefail
+cmake=$1 build=$2 source=$3 libdir=$4 cc=$5 cxx=$6 sanitize=${7:+-fsanitize=$7}
+here=$source/tests/install/consumer
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+prefix=$work/prefix
+export PKG_CONFIG_PATH=$prefix/$libdir/pkgconfig
+export LD_LIBRARY_PATH=$prefix/$libdir${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+
+"$cmake" --install "$build" --prefix "$work/staged" >"$work/install.log"
+mv "$work/staged" "$prefix" # what is installed may be moved
+
+step() { echo "-- $*"; }
+
+# Builds and runs the consumer with the flags pkg-config gives.
+by_pkg_config() { # KIND FLAG...
+  step "pkg-config, $1"
+  # shellcheck disable=SC2046,SC2086
+  "$cc" -std=c99 -Wall -Werror $sanitize "$here/main.c" -o "$work/pc-$1" \
+    $(pkg-config --cflags pra) "${@:2}"
+  "$work/pc-$1"
+}
+
+by_cmake() { # KIND OPTION...
+  step "CMake, $1"
+  "$cmake" -S "$here" -B "$work/cmake-$1" -G Ninja -DCMAKE_C_COMPILER="$cc" \
+    --no-warn-unused-cli -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_C_FLAGS="$sanitize" "${@:2}" >"$work/cmake-$1.log"
+  "$cmake" --build "$work/cmake-$1" -j 2 --target consumer >>"$work/cmake-$1.log" || {
+    cat "$work/cmake-$1.log"
+    exit 1
+  }
+  "$work/cmake-$1/consumer"
+}
+
+links_shared_pra() { ldd "$1" | grep -q 'libpra\.so\.0'; }
+
+# shellcheck disable=SC2046
+by_pkg_config shared $(pkg-config --libs pra)
+# The linker prefers the shared library where both are, so name the archive.
+# shellcheck disable=SC2046
+by_pkg_config static $(pkg-config --static --libs pra | sed 's/-lpra\b/-l:libpra.a/')
+links_shared_pra "$work/pc-shared"
+! links_shared_pra "$work/pc-static"
+
+by_cmake shared -DCMAKE_PREFIX_PATH="$prefix" -DTARGET=pra::pra
+by_cmake static -DCMAKE_PREFIX_PATH="$prefix" -DTARGET=pra::pra_static
+links_shared_pra "$work/cmake-shared/consumer"
+! links_shared_pra "$work/cmake-static/consumer"
+by_cmake subdirectory -DTARGET=pra::pra -DPRA_SOURCE_DIR="$source" -DPRA_SANITIZE="${7:-}"
+
+for file in "$prefix/share/pra/pra.cdef.h" "$prefix/include/pra.h"; do
+  [[ -s $file ]] || { echo "not installed: $file"; exit 1; }
+done
