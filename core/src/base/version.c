@@ -13,11 +13,6 @@ uint32_t pra_version_number(void)
     return PRA_VERSION_MAJOR * 10000 + PRA_VERSION_MINOR * 100 + PRA_VERSION_PATCH;
 }
 
-uint32_t pra_version_number(void)
-{
-    return PRA_VERSION_MAJOR * 10000 + PRA_VERSION_MINOR * 100 + PRA_VERSION_PATCH;
-}
-
 int pra_is_stale(const double *value)
 {
     uint64_t bits;
