@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is shown: the constants, what explains a code, and the handles as classes. A language layer
+ * keeps a handler alive for as long as its exchanges and servers, and an exchange to one thread.
+ */
+%{
+typedef pra_str pra_bytes; /* a pra_str that is not text */
+typedef struct pra_headers {
+    const pra_header *items;
+    size_t count;
+} pra_headers;
+/* Names of the classes; their methods become C functions of that prefix. */
+#define Limits pra_limits
+#define Handler pra_handler
+#define Exchange pra_exchange
+#define Server pra_server
+
+static pra_header header_at(const pra_exchange *x, size_t index)
+{
+    const pra_header *headers;
+    size_t count = pra_exchange_headers(x, &headers);
+    return index < count ? headers[index] : (pra_header){{NULL, 0}, {NULL, 0}};
+}
+%}
+
+%rename("$ignore") "";
+%rename("%(strip:[PRA_])s", %$isenumitem) "";
+%rename(version) pra_version_cstr;
+%rename(strerror) pra_strerror;
+%rename(error_name) pra_error_name;
+%rename(http_status) pra_http_status;
+#define PRA_CDEF /* declarations without attributes */
+%include "pra.h"
+%include "pra_server.h"
+%rename("%s") "";
+
+%nodefaultctor;
+%nodefaultdtor;
+
+/* What one request may cost; fields as in pra.h, 0 = default. */
+typedef struct Limits {
+    uint64_t max_body_bytes, max_decoded_bytes, max_memory_bytes;
+    uint64_t max_labels_per_series, max_label_name_bytes, max_label_value_bytes;
+    uint64_t max_queries, max_matchers, max_pattern_bytes, max_pattern_memory;
+    uint64_t max_read_samples, max_response_bytes, retain_bytes;
+} Limits;
+%extend Limits {
+    Limits()
+    {
+        pra_limits *limits = calloc(1, sizeof *limits);
+        if (limits) {
+            (void)pra_limits_init(limits, sizeof *limits);
+        }
+        return limits;
+    }
+    ~Limits() { free($self); }
+}
+
+/* tenant_header NULL = default. parallel: queries of one read may run on several threads. */
+typedef struct Handler {} Handler;
+%extend Handler {
+    Handler(const Limits *limits, const char *tenant_header, bool parallel,
+            const pra_storage *storage, pra_error *err)
+    {
+        pra_handler_opts opts;
+        pra_handler *handler = NULL;
+        (void)pra_handler_opts_init(&opts, sizeof opts);
+        opts.limits = limits;
+        opts.tenant_header_cstr = tenant_header;
+        if (parallel) {
+            opts.executor = *pra_server_executor();
+        }
+        (void)checked(pra_handler_new(NULL, storage, &opts, &handler, err), err);
+        return handler;
+    }
+    ~Handler() { pra_handler_free($self); }
+}
+
+/* One HTTP request and its answer, stepped or driven: pra_exchange_* of pra.h. */
+typedef struct Exchange {} Exchange;
+PRA_LONG_CALL(Exchange::feed);
+PRA_LONG_CALL(Exchange::end_body);
+PRA_LONG_CALL(Exchange::run);
+PRA_LONG_CALL(Exchange::finish);
+PRA_LONG_CALL(Exchange::body);
+%extend Exchange {
+    Exchange(Handler *handler, pra_error *err)
+    {
+        pra_exchange *x = NULL;
+        (void)checked(pra_exchange_new(handler, NULL, &x), err);
+        return x;
+    }
+    ~Exchange() { pra_exchange_free($self); }
+    int begin(pra_str method, pra_str target, pra_headers headers, pra_str remote_addr,
+              pra_str user, int32_t endpoint, pra_error *err)
+    {
+        pra_request_head head = {
+            .size = sizeof head, .method = method, .target = target, .headers = headers.items,
+            .header_count = headers.count, .remote_addr = remote_addr, .user = user,
+            .endpoint = endpoint};
+        return checked(pra_exchange_begin($self, &head), err);
+    }
+    int feed(const void *data, size_t len, pra_error *err)
+    {
+        return checked(pra_exchange_feed($self, data, len), err);
+    }
+    int end_body(pra_error *err) { return checked(pra_exchange_end($self), err); }
+    int run(pra_error *err) { return checked(pra_exchange_run($self), err); }
+    int step(void) { return pra_exchange_step($self); }
+    /* retry_after: seconds, 0 = none. http_status: 0 = the code's own. */
+    void finish(int code, int32_t http_status, pra_str message, uint32_t retry_after,
+                pra_error *err)
+    {
+        pra_error outcome = {0};
+        pra_write_result *result = pra_exchange_write_result($self);
+        if (code != 0) {
+            (void)pra_error_set(&outcome, code, message);
+        }
+        if (http_status != 0) {
+            outcome.http_status = http_status;
+        }
+        if (retry_after != 0 && result) {
+            pra_write_result_retry_after(result, retry_after);
+        }
+        (void)checked(pra_exchange_finish($self, code, &outcome), err);
+    }
+    int32_t status(void) { return pra_exchange_status($self); }
+    size_t header_count(void)
+    {
+        const pra_header *headers;
+        return pra_exchange_headers($self, &headers);
+    }
+    pra_str header_name(size_t index) { return header_at($self, index).name; }
+    pra_str header_value(size_t index) { return header_at($self, index).value; }
+    uint64_t body_length(void) { return pra_exchange_body_length($self); }
+    /* The next piece of the answer; nothing at its end. */
+    pra_bytes body(pra_error *err)
+    {
+        pra_bytes piece = {NULL, 0};
+        const void *data = NULL;
+        size_t len = 0;
+        if (checked(pra_exchange_body($self, &data, &len), err) == PRA_OK) {
+            piece = (pra_bytes){data ? data : "", len};
+        }
+        return piece;
+    }
+    int error_code(void) { return pra_exchange_error($self)->code; }
+    const char *error_message(void) { return pra_exchange_error($self)->message; }
+}
+
+/* libpra_server: pra_server_* of pra_server.h. 0 and NULL mean the default. */
+typedef struct Server {} Server;
+PRA_LONG_CALL(Server::Server);
+PRA_LONG_CALL(Server::~Server);
+PRA_LONG_CALL(Server::start);
+PRA_LONG_CALL(Server::stop);
+%extend Server {
+    Server(Handler *handler, const char *listen, uint32_t workers,
+           uint32_t max_connections, const char *description, pra_log log, pra_error *err)
+    {
+        pra_server_opts opts;
+        pra_server *server = NULL;
+        (void)pra_server_opts_init(&opts, sizeof opts);
+        if (listen) {
+            opts.listen_cstr = &listen;
+            opts.listen_count = 1;
+        }
+        opts.workers = workers;
+        opts.max_connections = max_connections;
+        opts.description_cstr = description;
+        opts.log = log;
+        (void)checked(pra_server_new(NULL, handler, &opts, &server, err), err);
+        return server;
+    }
+    ~Server() { pra_server_free($self); }
+    void start(pra_error *err) { (void)checked(pra_server_start($self, err), err); }
+    uint16_t port(void) { return pra_server_port($self, 0); }
+    /* 1 if requests were cut off, else 0. */
+    int stop(uint32_t grace_ms, pra_error *err)
+    {
+        return checked(pra_server_stop($self, grace_ms), err);
+    }
+}
