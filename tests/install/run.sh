@@ -34,20 +34,25 @@ by_cmake() { # KIND OPTION...
   "$work/cmake-$1/consumer"
 }
 
-links_shared_pra() { ldd "$1" | grep -q 'libpra\.so\.0'; }
+# PROGRAM must need libpra.so.0, or with "no" must not.
+needs_libpra() { # yes|no PROGRAM
+  local found=no
+  [[ $(ldd "$2") != *libpra.so.0* ]] || found=yes
+  [[ $found == "$1" ]] || { echo "$2 needs libpra.so.0: $found, expected $1"; exit 1; }
+}
 
 # shellcheck disable=SC2046
 by_pkg_config shared $(pkg-config --libs pra)
 # The linker prefers the shared library where both are, so name the archive.
 # shellcheck disable=SC2046
 by_pkg_config static $(pkg-config --static --libs pra | sed 's/-lpra\b/-l:libpra.a/')
-links_shared_pra "$work/pc-shared"
-! links_shared_pra "$work/pc-static"
+needs_libpra yes "$work/pc-shared"
+needs_libpra no "$work/pc-static"
 
 by_cmake shared -DCMAKE_PREFIX_PATH="$prefix" -DTARGET=pra::pra
 by_cmake static -DCMAKE_PREFIX_PATH="$prefix" -DTARGET=pra::pra_static
-links_shared_pra "$work/cmake-shared/consumer"
-! links_shared_pra "$work/cmake-static/consumer"
+needs_libpra yes "$work/cmake-shared/consumer"
+needs_libpra no "$work/cmake-static/consumer"
 by_cmake subdirectory -DTARGET=pra::pra -DPRA_SOURCE_DIR="$source" -DPRA_SANITIZE="${7:-}"
 
 for file in "$prefix/share/pra/pra.cdef.h" "$prefix/include/pra.h"; do
