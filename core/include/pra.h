@@ -63,9 +63,7 @@
 extern "C" {
 #endif
 
-/* ── Version
- * ───────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Version ─────────────────────────────────────────────────────────────────────────────────── */
 
 /** Version of this header; the version of the library at run time is pra_version_number(). */
 enum { PRA_VERSION_MAJOR = 0, PRA_VERSION_MINOR = 1, PRA_VERSION_PATCH = 0 };
@@ -75,9 +73,7 @@ PRA_API const char *pra_version_cstr(void);
 /** major * 10000 + minor * 100 + patch of the library in use. */
 PRA_API uint32_t pra_version_number(void);
 
-/* ── Status codes
- * ──────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Status codes ────────────────────────────────────────────────────────────────────────────── */
 
 enum {
     PRA_OK = 0,
@@ -188,9 +184,7 @@ typedef struct pra_header {
  * some language bridges and 32-bit x87 code quieten a signalling NaN that is passed by value. */
 PRA_API int pra_is_stale(const double *value);
 
-/* ── Allocator
- * ─────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Allocator ───────────────────────────────────────────────────────────────────────────────── */
 
 /**
  * Shaped like lua_Alloc: ptr NULL allocates; new_size 0 frees and returns NULL; else resizes,
@@ -206,9 +200,7 @@ typedef struct pra_alloc {
 /** The libc allocator, used wherever an allocator argument is NULL. Static. */
 PRA_API const pra_alloc *pra_alloc_libc(void);
 
-/* ── Arena
- * ─────────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Arena ───────────────────────────────────────────────────────────────────────────────────── */
 
 /** Chunked bump allocator with a hard limit; everything in it dies at reset. */
 typedef struct pra_arena pra_arena;
@@ -226,9 +218,7 @@ PRA_API size_t pra_arena_used(const pra_arena *arena);
 /** NULL is allowed. */
 PRA_API void pra_arena_free(pra_arena *arena);
 
-/* ── Byte buffer
- * ───────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Byte buffer ─────────────────────────────────────────────────────────────────────────────── */
 
 /** A growable run of bytes: where encoders write. */
 typedef struct pra_buffer pra_buffer;
@@ -245,9 +235,7 @@ PRA_API void pra_buffer_reset(pra_buffer *buf);
 /** NULL is allowed. */
 PRA_API void pra_buffer_free(pra_buffer *buf);
 
-/* ── Error
- * ─────────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Error ───────────────────────────────────────────────────────────────────────────────────── */
 
 /** What went wrong: owned by the caller, 256 bytes for ever. Zero it before first use. */
 typedef struct pra_error {
@@ -265,9 +253,7 @@ PRA_API int pra_error_set(pra_error *err, int32_t code, pra_str message);
 /** The same from a NUL-terminated message. */
 PRA_API int pra_error_set_cstr(pra_error *err, int32_t code, const char *message_cstr);
 
-/* ── Options
- * ───────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Options ─────────────────────────────────────────────────────────────────────────────────── */
 
 /** In every options struct: size is sizeof(struct) as the caller compiled it, 0 in a field means
  * the default, fields are only ever appended, and nonzero bytes beyond what the library knows give
@@ -457,9 +443,7 @@ PRA_API int pra_columns_series(const pra_columns *columns, size_t index, pra_ser
 PRA_API uint64_t pra_labels_fingerprint(const char *base, const pra_label_span *labels,
                                         size_t count);
 
-/* ── Write request
- * ─────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Write request ───────────────────────────────────────────────────────────────────────────── */
 
 /** A remote write message as columns: decoded, or built series by series; encodes either. Warm
  * reuse allocates nothing. */
@@ -532,9 +516,7 @@ PRA_API int pra_write_request_add_metadata(pra_write_request *req, int32_t type,
 PRA_API int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_buffer *out,
                                      pra_error *err);
 
-/* ── Matchers
- * ──────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Matchers ────────────────────────────────────────────────────────────────────────────────── */
 
 /** One label matcher with Prometheus' semantics: a missing label equals "", patterns are RE2,
  * anchored, dot matches newline [R-06]. */
@@ -567,9 +549,7 @@ PRA_API size_t pra_matcher_set(const pra_matcher *matcher, const pra_str **out);
  * no prefix is known. */
 PRA_API int pra_matcher_prefix(const pra_matcher *matcher, pra_str *out);
 
-/* ── Read request
- * ──────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Read request ────────────────────────────────────────────────────────────────────────────── */
 
 /** A remote read request: decoded or built; encodes either. */
 typedef struct pra_read_request pra_read_request;
@@ -642,9 +622,7 @@ PRA_API int pra_read_request_add_accepted(pra_read_request *req, int32_t type);
 /** Appends the protobuf message to out. */
 PRA_API int pra_read_request_encode(const pra_read_request *req, pra_buffer *out, pra_error *err);
 
-/* ── Read response
- * ─────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Read response ───────────────────────────────────────────────────────────────────────────── */
 
 /** Where a store puts the series that answer one query. It checks, sorts, trims to the query's time
  * range and encodes. */
@@ -701,9 +679,7 @@ PRA_API int pra_read_response_columns(const pra_read_response *resp, pra_columns
  * *offsets has one element more. */
 PRA_API size_t pra_read_response_results(const pra_read_response *resp, const uint32_t **offsets);
 
-/* ── Context
- * ───────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Context ─────────────────────────────────────────────────────────────────────────────────── */
 
 /** What a storage may know about the HTTP request; valid during the callback (driven) or until the
  * exchange is finished (stepped). */
@@ -727,9 +703,7 @@ PRA_API uint32_t pra_context_worker(const pra_context *ctx);
 /** pra_request_head.host. */
 PRA_API void *pra_context_host(const pra_context *ctx);
 
-/* ── Storage trait
- * ─────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Storage trait ───────────────────────────────────────────────────────────────────────────── */
 
 /** What became of a write beyond the return value. */
 typedef struct pra_write_result pra_write_result;
@@ -789,9 +763,7 @@ typedef struct pra_storage {
     void *self;
 } pra_storage;
 
-/* ── Handler
- * ───────────────────────────────────────────────────────────────────────────────────────────────────────
- */
+/* ── Handler ─────────────────────────────────────────────────────────────────────────────────── */
 
 /** The rules of the protocol over one storage: immutable, shared by all exchanges and threads. */
 typedef struct pra_handler pra_handler;
