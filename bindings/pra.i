@@ -16,6 +16,7 @@
 %module(threads="1") pra
 
 %{
+#include <stdatomic.h>
 #include <stdbool.h>
 #include "pra.h"
 #include "pra_server.h"

@@ -20,3 +20,12 @@ static int checked(int code, pra_error *err)
     memset(&error, 0, sizeof error);
     $1 = &error;
 }
+
+/* A handle that was given up (or None, nil) is a mistake of the caller, not a crash. */
+%include <exception.i>
+%typemap(check) Handler *handler, struct Exchange *self, struct Server *self
+{
+    if (!$1) {
+        SWIG_exception(SWIG_ValueError, "no handle");
+    }
+}

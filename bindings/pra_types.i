@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is shown: the constants, what explains a code, and the handles as classes. A language layer
- * keeps a handler alive for as long as its exchanges and servers, and an exchange to one thread.
+ * keeps an exchange to one thread at a time.
  */
 %{
 typedef pra_str pra_bytes; /* a pra_str that is not text */
@@ -9,16 +9,40 @@ typedef struct pra_headers {
     const pra_header *items;
     size_t count;
 } pra_headers;
-/* Names of the classes; their methods become C functions of that prefix. */
-#define Limits pra_limits
-#define Handler pra_handler
-#define Exchange pra_exchange
-#define Server pra_server
+typedef pra_limits Limits;
 
-static pra_header header_at(const pra_exchange *x, size_t index)
+/* A collector may free the script's objects in any order: exchanges and servers share a handler. */
+typedef struct Handler {
+    pra_handler *handler;
+    atomic_size_t users;
+} Handler;
+typedef struct Exchange {
+    pra_exchange *exchange;
+    Handler *owner;
+} Exchange;
+typedef struct Server {
+    pra_server *server;
+    Handler *owner;
+} Server;
+
+static Handler *handler_use(Handler *handler)
+{
+    atomic_fetch_add(&handler->users, 1);
+    return handler;
+}
+
+static void handler_drop(Handler *handler)
+{
+    if (atomic_fetch_sub(&handler->users, 1) == 1) {
+        pra_handler_free(handler->handler);
+        free(handler);
+    }
+}
+
+static pra_header header_at(const Exchange *x, size_t index)
 {
     const pra_header *headers;
-    size_t count = pra_exchange_headers(x, &headers);
+    size_t count = pra_exchange_headers(x->exchange, &headers);
     return index < count ? headers[index] : (pra_header){{NULL, 0}, {NULL, 0}};
 }
 %}
@@ -63,17 +87,27 @@ typedef struct Handler {} Handler;
             const pra_storage *storage, pra_error *err)
     {
         pra_handler_opts opts;
-        pra_handler *handler = NULL;
+        Handler *handler = calloc(1, sizeof *handler);
         (void)pra_handler_opts_init(&opts, sizeof opts);
         opts.limits = limits;
         opts.tenant_header_cstr = tenant_header;
         if (parallel) {
             opts.executor = *pra_server_executor();
         }
-        (void)checked(pra_handler_new(NULL, storage, &opts, &handler, err), err);
+        if (!handler) {
+            (void)checked(PRA_ERR_NOMEM, err);
+            if (storage->vtbl->destroy) {
+                storage->vtbl->destroy(storage->self);
+            }
+        } else if (checked(pra_handler_new(NULL, storage, &opts, &handler->handler, err), err)) {
+            free(handler);
+            handler = NULL;
+        } else {
+            (void)handler_use(handler);
+        }
         return handler;
     }
-    ~Handler() { pra_handler_free($self); }
+    ~Handler() { handler_drop($self); }
 }
 
 /* One HTTP request and its answer, stepped or driven: pra_exchange_* of pra.h. */
@@ -86,11 +120,23 @@ PRA_LONG_CALL(Exchange::body);
 %extend Exchange {
     Exchange(Handler *handler, pra_error *err)
     {
-        pra_exchange *x = NULL;
-        (void)checked(pra_exchange_new(handler, NULL, &x), err);
+        Exchange *x = calloc(1, sizeof *x);
+        if (!x) {
+            (void)checked(PRA_ERR_NOMEM, err);
+        } else if (checked(pra_exchange_new(handler->handler, NULL, &x->exchange), err)) {
+            free(x);
+            x = NULL;
+        } else {
+            x->owner = handler_use(handler);
+        }
         return x;
     }
-    ~Exchange() { pra_exchange_free($self); }
+    ~Exchange()
+    {
+        pra_exchange_free($self->exchange);
+        handler_drop($self->owner);
+        free($self);
+    }
     int begin(pra_str method, pra_str target, pra_headers headers, pra_str remote_addr,
               pra_str user, int32_t endpoint, pra_error *err)
     {
@@ -98,21 +144,21 @@ PRA_LONG_CALL(Exchange::body);
             .size = sizeof head, .method = method, .target = target, .headers = headers.items,
             .header_count = headers.count, .remote_addr = remote_addr, .user = user,
             .endpoint = endpoint};
-        return checked(pra_exchange_begin($self, &head), err);
+        return checked(pra_exchange_begin($self->exchange, &head), err);
     }
     int feed(const void *data, size_t len, pra_error *err)
     {
-        return checked(pra_exchange_feed($self, data, len), err);
+        return checked(pra_exchange_feed($self->exchange, data, len), err);
     }
-    int end_body(pra_error *err) { return checked(pra_exchange_end($self), err); }
-    int run(pra_error *err) { return checked(pra_exchange_run($self), err); }
-    int step(void) { return pra_exchange_step($self); }
-    /* retry_after: seconds, 0 = none. http_status: 0 = the code's own. */
+    int end_body(pra_error *err) { return checked(pra_exchange_end($self->exchange), err); }
+    int run(pra_error *err) { return checked(pra_exchange_run($self->exchange), err); }
+    int step(void) { return pra_exchange_step($self->exchange); }
+    /* http_status: 0 = the code's own. retry_after: seconds, 0 = none. */
     void finish(int code, int32_t http_status, pra_str message, uint32_t retry_after,
                 pra_error *err)
     {
         pra_error outcome = {0};
-        pra_write_result *result = pra_exchange_write_result($self);
+        pra_write_result *result = pra_exchange_write_result($self->exchange);
         if (code != 0) {
             (void)pra_error_set(&outcome, code, message);
         }
@@ -122,30 +168,30 @@ PRA_LONG_CALL(Exchange::body);
         if (retry_after != 0 && result) {
             pra_write_result_retry_after(result, retry_after);
         }
-        (void)checked(pra_exchange_finish($self, code, &outcome), err);
+        (void)checked(pra_exchange_finish($self->exchange, code, &outcome), err);
     }
-    int32_t status(void) { return pra_exchange_status($self); }
+    int32_t status(void) { return pra_exchange_status($self->exchange); }
     size_t header_count(void)
     {
         const pra_header *headers;
-        return pra_exchange_headers($self, &headers);
+        return pra_exchange_headers($self->exchange, &headers);
     }
     pra_str header_name(size_t index) { return header_at($self, index).name; }
     pra_str header_value(size_t index) { return header_at($self, index).value; }
-    uint64_t body_length(void) { return pra_exchange_body_length($self); }
+    uint64_t body_length(void) { return pra_exchange_body_length($self->exchange); }
     /* The next piece of the answer; nothing at its end. */
     pra_bytes body(pra_error *err)
     {
         pra_bytes piece = {NULL, 0};
         const void *data = NULL;
         size_t len = 0;
-        if (checked(pra_exchange_body($self, &data, &len), err) == PRA_OK) {
+        if (checked(pra_exchange_body($self->exchange, &data, &len), err) == PRA_OK) {
             piece = (pra_bytes){data ? data : "", len};
         }
         return piece;
     }
-    int error_code(void) { return pra_exchange_error($self)->code; }
-    const char *error_message(void) { return pra_exchange_error($self)->message; }
+    int error_code(void) { return pra_exchange_error($self->exchange)->code; }
+    const char *error_message(void) { return pra_exchange_error($self->exchange)->message; }
 }
 
 /* libpra_server: pra_server_* of pra_server.h. 0 and NULL mean the default. */
@@ -155,11 +201,11 @@ PRA_LONG_CALL(Server::~Server);
 PRA_LONG_CALL(Server::start);
 PRA_LONG_CALL(Server::stop);
 %extend Server {
-    Server(Handler *handler, const char *listen, uint32_t workers,
-           uint32_t max_connections, const char *description, pra_log log, pra_error *err)
+    Server(Handler *handler, const char *listen, uint32_t workers, uint32_t max_connections,
+           const char *description, pra_log log, pra_error *err)
     {
         pra_server_opts opts;
-        pra_server *server = NULL;
+        Server *server = calloc(1, sizeof *server);
         (void)pra_server_opts_init(&opts, sizeof opts);
         if (listen) {
             opts.listen_cstr = &listen;
@@ -169,15 +215,28 @@ PRA_LONG_CALL(Server::stop);
         opts.max_connections = max_connections;
         opts.description_cstr = description;
         opts.log = log;
-        (void)checked(pra_server_new(NULL, handler, &opts, &server, err), err);
+        if (!server) {
+            (void)checked(PRA_ERR_NOMEM, err);
+        } else if (checked(pra_server_new(NULL, handler->handler, &opts, &server->server, err),
+                           err)) {
+            free(server);
+            server = NULL;
+        } else {
+            server->owner = handler_use(handler);
+        }
         return server;
     }
-    ~Server() { pra_server_free($self); }
-    void start(pra_error *err) { (void)checked(pra_server_start($self, err), err); }
-    uint16_t port(void) { return pra_server_port($self, 0); }
+    ~Server()
+    {
+        pra_server_free($self->server);
+        handler_drop($self->owner);
+        free($self);
+    }
+    void start(pra_error *err) { (void)checked(pra_server_start($self->server, err), err); }
+    uint16_t port(void) { return pra_server_port($self->server, 0); }
     /* 1 if requests were cut off, else 0. */
     int stop(uint32_t grace_ms, pra_error *err)
     {
-        return checked(pra_server_stop($self, grace_ms), err);
+        return checked(pra_server_stop($self->server, grace_ms), err);
     }
 }
