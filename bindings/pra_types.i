@@ -9,7 +9,7 @@ typedef struct pra_headers {
     const pra_header *items;
     size_t count;
 } pra_headers;
-typedef pra_limits Limits;
+#define Limits pra_limits /* SWIG says `struct Limits` */
 
 /* A collector may free the script's objects in any order: exchanges and servers share a handler. */
 typedef struct Handler {
