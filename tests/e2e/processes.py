@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Child processes that never outlive the test, and waiting without sleeping for a fixed time."""
+
+import ctypes
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import time
+
+HANG_GUARD_S = 90  # a condition that has not come true by then never will
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error: ")
+_libc = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1
+
+
+def wait_until(condition, what, process=None):
+    """Polls until condition() is true and returns its value; fails when it never is."""
+    give_up = time.monotonic() + HANG_GUARD_S
+    while True:
+        value = condition()
+        if value:
+            return value
+        if process is not None and process.returncode() is not None:
+            raise AssertionError(f"{process.name} ended while waiting until {what}\n{process.tail()}")
+        if time.monotonic() > give_up:
+            tail = process.tail() if process is not None else ""
+            raise AssertionError(f"gave up waiting until {what}\n{tail}")
+        time.sleep(0.05)
+
+
+def _die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+class Process:
+    """One program, its output in a file, and the port it listens on."""
+
+    def __init__(self, name, argv, cwd, env=None):
+        self.name = name
+        self.log = pathlib.Path(cwd) / f"{name}.log"
+        with open(self.log, "ab") as out:
+            self._child = subprocess.Popen(
+                [str(a) for a in argv], cwd=cwd, env={**os.environ, **(env or {})},
+                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                preexec_fn=_die_with_parent)
+
+    def returncode(self):
+        return self._child.poll()
+
+    def tail(self, size=4000):
+        return f"--- end of {self.log.name} ---\n{self.text()[-size:]}"
+
+    def text(self):
+        return self.log.read_text(errors="replace")
+
+    def port(self):
+        """The TCP port the program listens on, as soon as it does."""
+        return wait_until(self._listening_port, f"{self.name} listens", self)
+
+    def _listening_port(self):
+        inodes = set()
+        try:
+            for fd in os.scandir(f"/proc/{self._child.pid}/fd"):
+                link = os.readlink(fd.path)
+                if link.startswith("socket:["):
+                    inodes.add(link[8:-1])
+        except OSError:  # a descriptor or the process is gone again
+            return None
+        for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                return int(fields[1].rpartition(":")[2], 16)
+        return None
+
+    def kill(self):
+        """kill -9."""
+        self._child.kill()
+        self._child.wait()
+
+    def stop(self):
+        """SIGTERM; returns the exit code (0 if SIGTERM is the way this program ends)."""
+        self._child.terminate()
+        wait_until(lambda: self._child.poll() is not None, f"{self.name} stops after SIGTERM")
+        return self._child.returncode
+
+    def check_sanitizers(self):
+        assert not SANITIZER.search(self.text()), self.tail(20000)
+
+
+class Processes:
+    """Everything one test has started."""
+
+    def __init__(self):
+        self._all = []
+
+    def start(self, *args, **kwargs):
+        process = Process(*args, **kwargs)
+        self._all.append(process)
+        return process
+
+    def kill_all(self):
+        for process in self._all:
+            if process.returncode() is None:
+                process.kill()
+
+    def check_sanitizers(self):
+        for process in self._all:
+            process.check_sanitizers()
+
+    def tails(self):
+        return "\n".join(process.tail(1500) for process in self._all)
