@@ -145,8 +145,7 @@ PRA_API const char *pra_error_name(int32_t code);
  * own. */
 PRA_API int32_t pra_http_status(int32_t code);
 
-/* ── Strings and other leaves fixed by the wire format
- * ───────────────────────────────────────────────────────────── */
+/* ── Strings and other leaves fixed by the wire format ───────────────────────────────────────── */
 
 /** Bytes of a string. ptr may be NULL iff len is 0. */
 typedef struct pra_str {
@@ -287,8 +286,7 @@ typedef struct pra_limits {
  * PRA_ERR_INVALID_ARG if size < 8. */
 PRA_API int pra_limits_init(pra_limits *limits, size_t size);
 
-/* ── Snappy block format
- * ─────────────────────────────────────────────────────────────────────────────────────────── */
+/* ── Snappy block format ─────────────────────────────────────────────────────────────────────── */
 
 /** Appends the decoded block to out. Refuses in O(1), before allocating, a declared length above
  * limits->max_decoded_bytes or above what data of this length can hold (64/3 of it). limits NULL =
@@ -298,8 +296,7 @@ PRA_API int pra_snappy_uncompress(const void *data, size_t len, const pra_limits
 /** Appends data as one block to out. Returns 0; PRA_ERR_INVALID_ARG above 4 GiB - 1. */
 PRA_API int pra_snappy_compress(const void *data, size_t len, pra_buffer *out, pra_error *err);
 
-/* ── Columns: what series look like in memory
- * ────────────────────────────────────────────────────────────────────── */
+/* ── Columns: what series look like in memory ────────────────────────────────────────────────── */
 
 enum {
     PRA_COUNTER_RESET_UNKNOWN = 0,
