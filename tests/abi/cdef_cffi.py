@@ -1,13 +1,14 @@
-"""usage: cdef_cffi.py CDEF LIBRARY: cffi reads the declarations and calls through them."""
+"""usage: cdef_cffi.py LIBRARY CDEF...: cffi reads the declarations and calls through them."""
 
 import sys
 
 import cffi
 
-cdef, library = sys.argv[1:]
+library, *cdefs = sys.argv[1:]
 ffi = cffi.FFI()
-with open(cdef) as text:
-    ffi.cdef(text.read())
+for cdef in cdefs:
+    with open(cdef) as text:
+        ffi.cdef(text.read())
 pra = ffi.dlopen(library)
 version = ffi.string(pra.pra_version_cstr()).decode()
 major, minor, patch = map(int, version.split("."))

@@ -1,7 +1,9 @@
--- usage: cdef_luajit.lua CDEF LIBRARY: LuaJIT reads the declarations and calls through them.
+-- usage: cdef_luajit.lua LIBRARY CDEF...: LuaJIT reads the declarations and calls through them.
 local ffi = require "ffi"
-local cdef, library = ...
-ffi.cdef(assert(io.open(cdef)):read "*a")
+local library = ...
+for i = 2, select("#", ...) do
+  ffi.cdef(assert(io.open((select(i, ...)))):read "*a")
+end
 local pra = ffi.load(library)
 local version = ffi.string(pra.pra_version_cstr())
 local major, minor, patch = version:match "^(%d+)%.(%d+)%.(%d+)$"

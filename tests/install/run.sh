@@ -55,6 +55,16 @@ needs_libpra yes "$work/cmake-shared/consumer"
 needs_libpra no "$work/cmake-static/consumer"
 by_cmake subdirectory -DTARGET=pra::pra -DPRA_SOURCE_DIR="$source" -DPRA_SANITIZE="${7:-}"
 
+# The libraries above libpra: whole archives, so that a missing dependency shows.
+for module in pra_server pra_stores; do
+  pkg-config --exists "$module" || continue
+  # shellcheck disable=SC2046
+  by_pkg_config "$module" $(pkg-config --libs "$module")
+  # shellcheck disable=SC2046
+  by_pkg_config "$module-static" -Wl,--whole-archive "-l:lib$module.a" -Wl,--no-whole-archive \
+    $(pkg-config --static --libs "$module" | sed -E 's/-l(pra[a-z_]*)/-l:lib\1.a/g')
+done
+
 for file in "$prefix/share/pra/pra.cdef.h" "$prefix/include/pra.h"; do
   [[ -s $file ]] || { echo "not installed: $file"; exit 1; }
 done
