@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The growable arrays behind every decoded message with series, and their byte budget. */
+#ifndef PRA_MESSAGE_COLUMNS_H
+#define PRA_MESSAGE_COLUMNS_H
+
+#include "pra.h"
+
+/* Columns that grow together stand together. */
+enum pra__column_id {
+    PRA__COL_TEXT, /* bytes: the base buffer, where the handle owns it */
+    PRA__COL_LABEL_OFFSETS,
+    PRA__COL_SAMPLE_OFFSETS,
+    PRA__COL_EXEMPLAR_OFFSETS,
+    PRA__COL_HISTOGRAM_OFFSETS,
+    PRA__COL_LABELS,
+    PRA__COL_TIMESTAMPS,
+    PRA__COL_VALUES,
+    PRA__COL_EXEMPLAR_TIMESTAMPS,
+    PRA__COL_EXEMPLAR_VALUES,
+    PRA__COL_EXEMPLAR_LABEL_OFFSETS,
+    PRA__COL_EXEMPLAR_LABELS,
+    PRA__COL_HISTOGRAMS,
+    PRA__COL_POSITIVE_SPANS,
+    PRA__COL_NEGATIVE_SPANS,
+    PRA__COL_POSITIVE_DELTAS,
+    PRA__COL_NEGATIVE_DELTAS,
+    PRA__COL_POSITIVE_COUNTS,
+    PRA__COL_NEGATIVE_COUNTS,
+    PRA__COL_CUSTOM_VALUES,
+    PRA__COL_METADATA,
+    PRA__COL_RESULT_OFFSETS, /* read response only */
+    PRA__COL_COUNT
+};
+
+struct pra__column {
+    void *data;
+    size_t cap; /* elements */
+    size_t len; /* elements in use */
+};
+
+/* The len of the first column of a group stands for the group. series is the number of complete
+ * series; the offset columns have room for one element more. */
+struct pra__columns {
+    pra_alloc alloc;
+    struct pra__column col[PRA__COL_COUNT];
+    size_t held;   /* bytes of all columns */
+    size_t budget; /* bound of held, also while a column moves */
+    const char *base;
+    size_t base_len;
+    size_t series;
+};
+
+void pra__columns_init(struct pra__columns *c, const pra_alloc *alloc);
+void pra__columns_fini(struct pra__columns *c);
+
+/* Empties, and gives memory back, largest columns first, until at most retain bytes are held. */
+void pra__columns_reset(struct pra__columns *c, size_t retain);
+
+/* Room for need elements in all columns from first to last, growing by doubling within the budget.
+ * Returns PRA_OK, PRA_ERR_MEMORY_BUDGET or PRA_ERR_NOMEM. */
+int pra__columns_reserve(struct pra__columns *c, enum pra__column_id first,
+                         enum pra__column_id last, size_t need);
+
+/* The same as a guess beforehand: exact, only from nothing, and not if it takes a large part of
+ * the budget. Cannot fail. */
+void pra__columns_expect(struct pra__columns *c, enum pra__column_id first,
+                         enum pra__column_id last, size_t count);
+
+/* Room for extra elements more in one column. */
+static inline int pra__columns_room(struct pra__columns *c, enum pra__column_id id, size_t extra)
+{
+    struct pra__column *col = &c->col[id];
+    return extra <= col->cap - col->len ? PRA_OK
+                                        : pra__columns_reserve(c, id, id, col->len + extra);
+}
+
+/* Appends elements [start, start + count) of an array; room has been made. */
+void pra__columns_append(struct pra__columns *c, enum pra__column_id id, const void *array,
+                         size_t start, size_t count);
+
+/* Stores where the next series begins, or, after the last one, where it ends. */
+int pra__columns_mark_series(struct pra__columns *c);
+
+/* One exemplar: begin, its labels into PRA__COL_EXEMPLAR_LABELS, end. Only begin can fail. */
+int pra__exemplar_begin(struct pra__columns *c);
+void pra__exemplar_end(struct pra__columns *c, int64_t timestamp_ms, const double *value);
+
+/* One histogram: begin zeroes *h and notes where its buckets start, then buckets go into their
+ * columns, end counts them and stores *h. Only begin can fail. */
+int pra__histogram_begin(struct pra__columns *c, pra_histogram *h);
+void pra__histogram_end(struct pra__columns *c, pra_histogram *h);
+
+/* The ranges of a histogram and the columns they are of, in this order. */
+enum { PRA__BUCKET_COLUMNS = 7 };
+extern const enum pra__column_id pra__bucket_columns[PRA__BUCKET_COLUMNS];
+pra_range *pra__bucket_range(pra_histogram *h, int i);
+
+/* Fills what a caller sees. out->size is set. */
+int pra__columns_view(const struct pra__columns *c, pra_columns *out);
+
+/* Copies a size-first struct of src_size bytes to a caller whose struct may be older or newer:
+ * out's own size stays, what is not known here becomes zero. PRA_ERR_INVALID_ARG if its size is
+ * less than a size_t. */
+int pra__struct_out(void *out, const void *src, size_t src_size);
+
+#define PRA__COLUMN(type, c, id) ((type *)(c)->col[id].data)
+
+#endif

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Columns to remote write 1.0. A series is sized, room is made once, then it is written. */
+#include <pra_proto/remote.pb.h>
+
+#include "base/buffer.h"
+#include "message/write_request.h"
+#include "wire/tlv.h"
+
+/* ---- labels, samples, exemplars */
+
+static size_t label_size(const pra_label_span *l)
+{
+    return pra__string_field_size(prom_Label_name_tag, l->name.len) +
+           pra__string_field_size(prom_Label_value_tag, l->value.len);
+}
+
+static size_t labels_size(uint32_t number, const pra_label_span *labels, size_t count)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += pra__bytes_field_size(number, label_size(&labels[i]));
+    return size;
+}
+
+static uint8_t *put_labels(uint8_t *p, uint32_t number, const char *base,
+                           const pra_label_span *labels, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const pra_label_span *l = &labels[i];
+        p = pra__put_head(p, number, label_size(l));
+        p = pra__put_string_field(p, prom_Label_name_tag, base + l->name.off, l->name.len);
+        p = pra__put_string_field(p, prom_Label_value_tag, base + l->value.off, l->value.len);
+    }
+    return p;
+}
+
+static size_t sample_size(const double *value, int64_t timestamp_ms)
+{
+    return pra__double_field_size(prom_Sample_value_tag, value) +
+           pra__varint_field_size(prom_Sample_timestamp_tag, (uint64_t)timestamp_ms);
+}
+
+static size_t samples_size(const pra_series *s)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < s->sample_count; i++)
+        size += pra__bytes_field_size(prom_TimeSeries_samples_tag,
+                                      sample_size(&s->values[i], s->timestamps_ms[i]));
+    return size;
+}
+
+static uint8_t *put_samples(uint8_t *p, const pra_series *s)
+{
+    for (size_t i = 0; i < s->sample_count; i++) {
+        const double *value = &s->values[i];
+        int64_t timestamp = s->timestamps_ms[i];
+        p = pra__put_head(p, prom_TimeSeries_samples_tag, sample_size(value, timestamp));
+        p = pra__put_double_field(p, prom_Sample_value_tag, value);
+        p = pra__put_varint_field(p, prom_Sample_timestamp_tag, (uint64_t)timestamp);
+    }
+    return p;
+}
+
+struct exemplar {
+    const pra_label_span *labels;
+    size_t label_count;
+    const double *value;
+    int64_t timestamp_ms;
+};
+
+static struct exemplar exemplar_at(const pra_columns *c, size_t i)
+{
+    const uint32_t *offsets = c->exemplar_label_offsets + i;
+    size_t count = offsets[1] - offsets[0];
+    return (struct exemplar){count ? c->exemplar_labels + offsets[0] : NULL, count,
+                             &c->exemplar_values[i], c->exemplar_timestamps_ms[i]};
+}
+
+static size_t exemplar_size(const struct exemplar *e)
+{
+    return labels_size(prom_Exemplar_labels_tag, e->labels, e->label_count) +
+           pra__double_field_size(prom_Exemplar_value_tag, e->value) +
+           pra__varint_field_size(prom_Exemplar_timestamp_tag, (uint64_t)e->timestamp_ms);
+}
+
+static size_t exemplars_size(const pra_columns *c, pra_range range)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < range.count; i++) {
+        struct exemplar e = exemplar_at(c, range.start + i);
+        size += pra__bytes_field_size(prom_TimeSeries_exemplars_tag, exemplar_size(&e));
+    }
+    return size;
+}
+
+static uint8_t *put_exemplars(uint8_t *p, const pra_columns *c, pra_range range)
+{
+    for (size_t i = 0; i < range.count; i++) {
+        struct exemplar e = exemplar_at(c, range.start + i);
+        p = pra__put_head(p, prom_TimeSeries_exemplars_tag, exemplar_size(&e));
+        p = put_labels(p, prom_Exemplar_labels_tag, c->base, e.labels, e.label_count);
+        p = pra__put_double_field(p, prom_Exemplar_value_tag, e.value);
+        p = pra__put_varint_field(p, prom_Exemplar_timestamp_tag, (uint64_t)e.timestamp_ms);
+    }
+    return p;
+}
+
+/* ---- buckets */
+
+static size_t span_size(const pra_bucket_span *s)
+{
+    return pra__varint_field_size(prom_BucketSpan_offset_tag, pra__zigzag32(s->offset)) +
+           pra__varint_field_size(prom_BucketSpan_length_tag, s->length);
+}
+
+static size_t spans_size(uint32_t number, const pra_bucket_span *spans, pra_range range)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < range.count; i++)
+        size += pra__bytes_field_size(number, span_size(&spans[range.start + i]));
+    return size;
+}
+
+static uint8_t *put_spans(uint8_t *p, uint32_t number, const pra_bucket_span *spans,
+                          pra_range range)
+{
+    for (size_t i = 0; i < range.count; i++) {
+        const pra_bucket_span *s = &spans[range.start + i];
+        p = pra__put_head(p, number, span_size(s));
+        p = pra__put_varint_field(p, prom_BucketSpan_offset_tag, pra__zigzag32(s->offset));
+        p = pra__put_varint_field(p, prom_BucketSpan_length_tag, s->length);
+    }
+    return p;
+}
+
+static size_t deltas_bytes(const int64_t *deltas, pra_range range)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < range.count; i++)
+        size += pra__varint_size(pra__zigzag64(deltas[range.start + i]));
+    return size;
+}
+
+static size_t deltas_size(uint32_t number, const int64_t *deltas, pra_range range)
+{
+    return pra__string_field_size(number, deltas_bytes(deltas, range));
+}
+
+static uint8_t *put_deltas(uint8_t *p, uint32_t number, const int64_t *deltas, pra_range range)
+{
+    if (range.count == 0)
+        return p;
+    p = pra__put_head(p, number, deltas_bytes(deltas, range));
+    for (size_t i = 0; i < range.count; i++)
+        p = pra__put_varint(p, pra__zigzag64(deltas[range.start + i]));
+    return p;
+}
+
+static size_t doubles_size(uint32_t number, pra_range range)
+{
+    return pra__string_field_size(number, (size_t)range.count * 8);
+}
+
+static uint8_t *put_doubles(uint8_t *p, uint32_t number, const double *values, pra_range range)
+{
+    if (range.count == 0)
+        return p;
+    p = pra__put_head(p, number, (size_t)range.count * 8);
+    for (size_t i = 0; i < range.count; i++)
+        p = pra__put_fixed64(p, &values[range.start + i]);
+    return p;
+}
+
+static size_t buckets_size(const pra_columns *c, const pra_histogram *h)
+{
+    return spans_size(prom_Histogram_negative_spans_tag, c->negative_bucket_spans,
+                      h->negative_spans) +
+           deltas_size(prom_Histogram_negative_deltas_tag, c->negative_deltas, h->negative_deltas) +
+           doubles_size(prom_Histogram_negative_counts_tag, h->negative_counts) +
+           spans_size(prom_Histogram_positive_spans_tag, c->bucket_spans, h->positive_spans) +
+           deltas_size(prom_Histogram_positive_deltas_tag, c->positive_deltas, h->positive_deltas) +
+           doubles_size(prom_Histogram_positive_counts_tag, h->positive_counts);
+}
+
+static uint8_t *put_buckets(uint8_t *p, const pra_columns *c, const pra_histogram *h)
+{
+    p = put_spans(p, prom_Histogram_negative_spans_tag, c->negative_bucket_spans,
+                  h->negative_spans);
+    p = put_deltas(p, prom_Histogram_negative_deltas_tag, c->negative_deltas, h->negative_deltas);
+    p = put_doubles(p, prom_Histogram_negative_counts_tag, c->negative_counts, h->negative_counts);
+    p = put_spans(p, prom_Histogram_positive_spans_tag, c->bucket_spans, h->positive_spans);
+    p = put_deltas(p, prom_Histogram_positive_deltas_tag, c->positive_deltas, h->positive_deltas);
+    return put_doubles(p, prom_Histogram_positive_counts_tag, c->positive_counts,
+                       h->positive_counts);
+}
+
+/* ---- histograms */
+
+/* A member of a oneof is written even if it is zero: its presence says which one it is [W-47]. */
+static size_t count_size(uint32_t int_number, uint32_t float_number, uint64_t bits, int is_float)
+{
+    return is_float ? pra__key_size(float_number) + 8
+                    : pra__key_size(int_number) + pra__varint_size(bits);
+}
+
+static uint8_t *put_count(uint8_t *p, uint32_t int_number, uint32_t float_number, uint64_t bits,
+                          int is_float)
+{
+    if (is_float)
+        return pra__put_fixed64(pra__put_key(p, float_number, PRA__WIRE_FIXED64), &bits);
+    return pra__put_varint(pra__put_key(p, int_number, PRA__WIRE_VARINT), bits);
+}
+
+static size_t histogram_size(const pra_columns *c, const pra_histogram *h)
+{
+    return count_size(prom_Histogram_count_int_tag, prom_Histogram_count_float_tag, h->count_bits,
+                      h->flags & PRA_HISTOGRAM_FLOAT) +
+           pra__double_field_size(prom_Histogram_sum_tag, &h->sum) +
+           pra__varint_field_size(prom_Histogram_schema_tag, pra__zigzag32(h->schema)) +
+           pra__double_field_size(prom_Histogram_zero_threshold_tag, &h->zero_threshold) +
+           count_size(prom_Histogram_zero_count_int_tag, prom_Histogram_zero_count_float_tag,
+                      h->zero_count_bits, h->flags & PRA_HISTOGRAM_ZERO_FLOAT) +
+           buckets_size(c, h) +
+           pra__varint_field_size(prom_Histogram_reset_hint_tag, pra__sign_extend(h->reset_hint)) +
+           pra__varint_field_size(prom_Histogram_timestamp_tag, (uint64_t)h->timestamp_ms) +
+           doubles_size(prom_Histogram_custom_values_tag, h->custom_values);
+}
+
+static uint8_t *put_histogram(uint8_t *p, const pra_columns *c, const pra_histogram *h)
+{
+    p = put_count(p, prom_Histogram_count_int_tag, prom_Histogram_count_float_tag, h->count_bits,
+                  h->flags & PRA_HISTOGRAM_FLOAT);
+    p = pra__put_double_field(p, prom_Histogram_sum_tag, &h->sum);
+    p = pra__put_varint_field(p, prom_Histogram_schema_tag, pra__zigzag32(h->schema));
+    p = pra__put_double_field(p, prom_Histogram_zero_threshold_tag, &h->zero_threshold);
+    p = put_count(p, prom_Histogram_zero_count_int_tag, prom_Histogram_zero_count_float_tag,
+                  h->zero_count_bits, h->flags & PRA_HISTOGRAM_ZERO_FLOAT);
+    p = put_buckets(p, c, h);
+    p = pra__put_varint_field(p, prom_Histogram_reset_hint_tag, pra__sign_extend(h->reset_hint));
+    p = pra__put_varint_field(p, prom_Histogram_timestamp_tag, (uint64_t)h->timestamp_ms);
+    return put_doubles(p, prom_Histogram_custom_values_tag, c->custom_values, h->custom_values);
+}
+
+static size_t histograms_size(const pra_columns *c, const pra_series *s)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < s->histogram_count; i++)
+        size += pra__bytes_field_size(prom_TimeSeries_histograms_tag,
+                                      histogram_size(c, &s->histograms[i]));
+    return size;
+}
+
+static uint8_t *put_histograms(uint8_t *p, const pra_columns *c, const pra_series *s)
+{
+    for (size_t i = 0; i < s->histogram_count; i++) {
+        p = pra__put_head(p, prom_TimeSeries_histograms_tag, histogram_size(c, &s->histograms[i]));
+        p = put_histogram(p, c, &s->histograms[i]);
+    }
+    return p;
+}
+
+/* ---- the request */
+
+static int encode_series(const pra_columns *c, const pra_series *s, pra_buffer *out)
+{
+    size_t size = labels_size(prom_TimeSeries_labels_tag, s->labels, s->label_count) +
+                  samples_size(s) + exemplars_size(c, s->exemplars) + histograms_size(c, s);
+    int rc =
+        pra__buffer_reserve(out, pra__bytes_field_size(prom_WriteRequest_timeseries_tag, size));
+    if (rc)
+        return rc;
+    uint8_t *p = out->data + out->len;
+    p = pra__put_head(p, prom_WriteRequest_timeseries_tag, size);
+    p = put_labels(p, prom_TimeSeries_labels_tag, c->base, s->labels, s->label_count);
+    p = put_samples(p, s);
+    p = put_exemplars(p, c, s->exemplars);
+    p = put_histograms(p, c, s);
+    out->len = (size_t)(p - out->data);
+    return PRA_OK;
+}
+
+static int encode_metadata(const char *base, const pra_metadata *m, pra_buffer *out)
+{
+    size_t size =
+        pra__varint_field_size(prom_MetricMetadata_type_tag, pra__sign_extend(m->type)) +
+        pra__string_field_size(prom_MetricMetadata_metric_family_name_tag, m->family.len) +
+        pra__string_field_size(prom_MetricMetadata_help_tag, m->help.len) +
+        pra__string_field_size(prom_MetricMetadata_unit_tag, m->unit.len);
+    int rc = pra__buffer_reserve(out, pra__bytes_field_size(prom_WriteRequest_metadata_tag, size));
+    if (rc)
+        return rc;
+    uint8_t *p = out->data + out->len;
+    p = pra__put_head(p, prom_WriteRequest_metadata_tag, size);
+    p = pra__put_varint_field(p, prom_MetricMetadata_type_tag, pra__sign_extend(m->type));
+    p = pra__put_string_field(p, prom_MetricMetadata_metric_family_name_tag, base + m->family.off,
+                              m->family.len);
+    p = pra__put_string_field(p, prom_MetricMetadata_help_tag, base + m->help.off, m->help.len);
+    p = pra__put_string_field(p, prom_MetricMetadata_unit_tag, base + m->unit.off, m->unit.len);
+    out->len = (size_t)(p - out->data);
+    return PRA_OK;
+}
+
+int pra__write_v1_encode(const pra_write_request *req, pra_buffer *out)
+{
+    const size_t before = out->len;
+    pra_columns c = {.size = sizeof(c)};
+    pra_series s = {.size = sizeof(s)};
+    int rc = pra__columns_view(&req->cols, &c);
+    if (!c.base)
+        c.base = ""; /* no text: every string is empty */
+    for (size_t i = 0; rc == PRA_OK && i < c.series_count; i++) {
+        (void)pra_columns_series(&c, i, &s);
+        rc = encode_series(&c, &s, out);
+    }
+    for (size_t i = 0; rc == PRA_OK && i < c.metadata_count; i++)
+        rc = encode_metadata(c.base, &c.metadata[i], out);
+    if (rc)
+        out->len = before;
+    return rc;
+}

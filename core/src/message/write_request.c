@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "message/write_request.h"
+
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "message/decoder.h"
+#include "message/write_v1.h"
+
+int pra_write_request_new(const pra_alloc *alloc, pra_write_request **out)
+{
+    if (!out)
+        return PRA_ERR_INVALID_ARG;
+    pra_alloc a = pra__alloc_copy(alloc);
+    pra_write_request *req = pra__calloc(&a, sizeof(*req));
+    pra_limits limits;
+    if (!req)
+        return PRA_ERR_NOMEM;
+    (void)pra__limits_resolve(NULL, &limits);
+    pra__columns_init(&req->cols, &a);
+    req->retain = (size_t)limits.retain_bytes;
+    *out = req;
+    return PRA_OK;
+}
+
+void pra_write_request_free(pra_write_request *req)
+{
+    if (!req)
+        return;
+    pra_alloc alloc = req->cols.alloc;
+    pra__columns_fini(&req->cols);
+    pra__free(&alloc, req, sizeof(*req));
+}
+
+void pra_write_request_reset(pra_write_request *req)
+{
+    if (!req || req->busy)
+        return;
+    pra__columns_reset(&req->cols, req->retain);
+    req->version = 0;
+    req->state = PRA__REQUEST_EMPTY;
+}
+
+/* ---- decode */
+
+static int decode(pra_write_request *req, int32_t version, const struct pra__input *input,
+                  const pra_limits *limits, pra_error *err)
+{
+    pra_limits l;
+    if (!req || (!input->data && input->len))
+        return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "request or data is missing");
+    if (req->busy)
+        return pra_error_set_cstr(err, PRA_ERR_BUSY, "the request is in use by a callback");
+    int rc = pra__limits_resolve(limits, &l);
+    if (rc)
+        return pra_error_set_cstr(err, rc, "limits are not valid");
+    req->retain = l.retain_bytes < SIZE_MAX ? (size_t)l.retain_bytes : SIZE_MAX;
+    pra_write_request_reset(req);
+    if (version != PRA_WRITE_V1)
+        return pra__error(err, PRA_ERR_NOT_SUPPORTED, 0,
+                          "remote write message version %d is not supported", (int)version);
+    rc = pra__decode(&req->cols, pra__write_v1_decode, input, &l, err);
+    if (rc)
+        return rc;
+    req->version = version;
+    req->state = PRA__REQUEST_DECODED;
+    return PRA_OK;
+}
+
+int pra_write_request_decode(pra_write_request *req, int32_t version, const void *data, size_t len,
+                             const pra_limits *limits, pra_error *err)
+{
+    struct pra__input input = {data, len, 0};
+    return decode(req, version, &input, limits, err);
+}
+
+int pra_write_request_decode_snappy(pra_write_request *req, int32_t version, const void *data,
+                                    size_t len, const pra_limits *limits, pra_error *err)
+{
+    struct pra__input input = {data, len, 1};
+    return decode(req, version, &input, limits, err);
+}
+
+/* ---- look */
+
+int pra_write_request_columns(const pra_write_request *req, pra_columns *out)
+{
+    if (!req || !out)
+        return PRA_ERR_INVALID_ARG;
+    return req->busy ? PRA_ERR_BUSY : pra__columns_view(&req->cols, out);
+}
+
+int32_t pra_write_request_version(const pra_write_request *req)
+{
+    return req->version;
+}
+
+size_t pra_write_request_memory(const pra_write_request *req)
+{
+    return sizeof(*req) + req->cols.held;
+}
+
+/* ---- build */
+
+/* Whether req may be added to; the first call makes an empty handle a built one. */
+static int open_for_building(pra_write_request *req)
+{
+    if (!req)
+        return PRA_ERR_INVALID_ARG;
+    if (req->busy)
+        return PRA_ERR_BUSY;
+    if (req->state == PRA__REQUEST_DECODED)
+        return PRA_ERR_STATE;
+    req->state = PRA__REQUEST_BUILT;
+    req->cols.budget = SIZE_MAX;
+    return PRA_OK;
+}
+
+/* The current series is complete at every moment: its end offsets follow each addition. */
+static int open_series(pra_write_request *req)
+{
+    int rc = open_for_building(req);
+    if (rc == PRA_OK && req->cols.series == 0)
+        rc = PRA_ERR_STATE;
+    return rc;
+}
+
+static pra_span add_text(struct pra__columns *c, pra_str s)
+{
+    struct pra__column *text = &c->col[PRA__COL_TEXT];
+    pra_span span = {(uint32_t)text->len, (uint32_t)s.len};
+    if (s.len)
+        memcpy((char *)text->data + text->len, s.ptr, s.len);
+    text->len += s.len;
+    c->base = text->data;
+    c->base_len = text->len;
+    return span;
+}
+
+/* Room for the bytes of all strings; a total beyond 32 bits is refused. */
+static int room_for_text(struct pra__columns *c, size_t bytes)
+{
+    if (bytes > UINT32_MAX - c->col[PRA__COL_TEXT].len)
+        return PRA_ERR_INVALID_ARG;
+    return pra__columns_room(c, PRA__COL_TEXT, bytes);
+}
+
+static int add_bytes(size_t *total, pra_str s)
+{
+    if ((!s.ptr && s.len) || s.len > UINT32_MAX - *total)
+        return PRA_ERR_INVALID_ARG;
+    *total += s.len;
+    return PRA_OK;
+}
+
+static int room_for_labels(struct pra__columns *c, enum pra__column_id id, const pra_label *labels,
+                           size_t count)
+{
+    size_t bytes = 0;
+    if ((!labels && count) || count > UINT32_MAX - c->col[id].len)
+        return PRA_ERR_INVALID_ARG;
+    for (size_t i = 0; i < count; i++)
+        if (add_bytes(&bytes, labels[i].name) || add_bytes(&bytes, labels[i].value))
+            return PRA_ERR_INVALID_ARG;
+    int rc = room_for_text(c, bytes);
+    return rc ? rc : pra__columns_room(c, id, count);
+}
+
+static void add_labels(struct pra__columns *c, enum pra__column_id id, const pra_label *labels,
+                       size_t count)
+{
+    struct pra__column *col = &c->col[id];
+    pra_label_span *out = (pra_label_span *)col->data + col->len;
+    for (size_t i = 0; i < count; i++) {
+        out[i].name = add_text(c, labels[i].name);
+        out[i].value = add_text(c, labels[i].value);
+    }
+    col->len += count;
+}
+
+int pra_write_request_add_series(pra_write_request *req, const pra_label *labels, size_t count)
+{
+    int rc = open_for_building(req);
+    if (rc)
+        return rc;
+    struct pra__columns *c = &req->cols;
+    rc = pra__columns_reserve(c, PRA__COL_LABEL_OFFSETS, PRA__COL_HISTOGRAM_OFFSETS, c->series + 2);
+    if (rc == PRA_OK)
+        rc = room_for_labels(c, PRA__COL_LABELS, labels, count);
+    if (rc)
+        return rc;
+    (void)pra__columns_mark_series(c);
+    add_labels(c, PRA__COL_LABELS, labels, count);
+    c->series++;
+    return pra__columns_mark_series(c);
+}
+
+int pra_write_request_add_samples(pra_write_request *req, const int64_t *timestamps_ms,
+                                  const double *values, size_t count)
+{
+    int rc = open_series(req);
+    if (rc)
+        return rc;
+    struct pra__columns *c = &req->cols;
+    size_t len = c->col[PRA__COL_TIMESTAMPS].len;
+    if (count == 0)
+        return PRA_OK;
+    if (!timestamps_ms || !values || count > UINT32_MAX - len)
+        return PRA_ERR_INVALID_ARG;
+    rc = pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, len + count);
+    if (rc)
+        return rc;
+    memcpy(PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS) + len, timestamps_ms, count * 8);
+    memcpy(PRA__COLUMN(double, c, PRA__COL_VALUES) + len, values, count * 8);
+    c->col[PRA__COL_TIMESTAMPS].len += count;
+    return pra__columns_mark_series(c);
+}
+
+int pra_write_request_add_exemplar(pra_write_request *req, const pra_label *labels, size_t count,
+                                   int64_t timestamp_ms, double value)
+{
+    int rc = open_series(req);
+    if (rc)
+        return rc;
+    struct pra__columns *c = &req->cols;
+    rc = pra__exemplar_begin(c);
+    if (rc == PRA_OK)
+        rc = room_for_labels(c, PRA__COL_EXEMPLAR_LABELS, labels, count);
+    if (rc)
+        return rc;
+    add_labels(c, PRA__COL_EXEMPLAR_LABELS, labels, count);
+    pra__exemplar_end(c, timestamp_ms, &value);
+    return pra__columns_mark_series(c);
+}
+
+/* The arrays that the ranges of a histogram are of, in the order of pra__bucket_columns. */
+static void bucket_sources(const pra_columns *columns, const void *out[PRA__BUCKET_COLUMNS],
+                           size_t counts[PRA__BUCKET_COLUMNS])
+{
+    const void *data[PRA__BUCKET_COLUMNS] = {
+        columns->bucket_spans,    columns->negative_bucket_spans, columns->positive_deltas,
+        columns->negative_deltas, columns->positive_counts,       columns->negative_counts,
+        columns->custom_values};
+    const size_t lens[PRA__BUCKET_COLUMNS] = {
+        columns->bucket_span_count,    columns->negative_bucket_span_count,
+        columns->positive_delta_count, columns->negative_delta_count,
+        columns->positive_count_count, columns->negative_count_count,
+        columns->custom_value_count};
+    memcpy(out, data, sizeof(data));
+    memcpy(counts, lens, sizeof(lens));
+}
+
+int pra_write_request_add_histogram(pra_write_request *req, const pra_columns *columns,
+                                    size_t index)
+{
+    const void *sources[PRA__BUCKET_COLUMNS];
+    size_t counts[PRA__BUCKET_COLUMNS];
+    int rc = open_series(req);
+    if (rc)
+        return rc;
+    if (!columns || columns->size < sizeof(*columns) || index >= columns->histogram_count)
+        return PRA_ERR_INVALID_ARG;
+    struct pra__columns *c = &req->cols;
+    pra_histogram from = columns->histograms[index];
+    pra_histogram to;
+    bucket_sources(columns, sources, counts);
+    rc = pra__histogram_begin(c, &to);
+    for (int i = 0; rc == PRA_OK && i < PRA__BUCKET_COLUMNS; i++) {
+        const pra_range *range = pra__bucket_range(&from, i);
+        if (range->start > counts[i] || range->count > counts[i] - range->start)
+            rc = PRA_ERR_INVALID_ARG;
+        else
+            rc = pra__columns_room(c, pra__bucket_columns[i], range->count);
+    }
+    if (rc)
+        return rc;
+    for (int i = 0; i < PRA__BUCKET_COLUMNS; i++) {
+        const pra_range *range = pra__bucket_range(&from, i);
+        pra__columns_append(c, pra__bucket_columns[i], sources[i], range->start, range->count);
+        *pra__bucket_range(&from, i) = *pra__bucket_range(&to, i);
+    }
+    pra__histogram_end(c, &from);
+    return pra__columns_mark_series(c);
+}
+
+int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str family,
+                                   pra_str help, pra_str unit)
+{
+    size_t bytes = 0;
+    int rc = open_for_building(req);
+    if (rc)
+        return rc;
+    struct pra__columns *c = &req->cols;
+    if (add_bytes(&bytes, family) || add_bytes(&bytes, help) || add_bytes(&bytes, unit))
+        return PRA_ERR_INVALID_ARG;
+    rc = room_for_text(c, bytes);
+    if (rc == PRA_OK)
+        rc = pra__columns_room(c, PRA__COL_METADATA, 1);
+    if (rc)
+        return rc;
+    pra_metadata entry = {.type = type, .series = UINT32_MAX};
+    entry.family = add_text(c, family);
+    entry.help = add_text(c, help);
+    entry.unit = add_text(c, unit);
+    PRA__COLUMN(pra_metadata, c, PRA__COL_METADATA)[c->col[PRA__COL_METADATA].len++] = entry;
+    return PRA_OK;
+}
+
+/* ---- encode */
+
+int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_buffer *out,
+                             pra_error *err)
+{
+    if (!req || !out)
+        return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "request or out is missing");
+    if (req->busy)
+        return pra_error_set_cstr(err, PRA_ERR_BUSY, "the request is in use by a callback");
+    if (version != PRA_WRITE_V1)
+        return pra__error(err, PRA_ERR_NOT_SUPPORTED, 0,
+                          "remote write message version %d is not supported", (int)version);
+    return pra__write_v1_encode(req, out) ? pra__nomem(err) : PRA_OK;
+}
