@@ -231,7 +231,7 @@ static inline uint8_t *pra__put_fixed64(uint8_t *p, const void *value)
     return p + sizeof(v);
 }
 
-/* Sizes of whole fields. All numbers of these schemas below 16 have a key of one byte. */
+/* Sizes of whole fields. */
 static inline size_t pra__key_size(uint32_t number)
 {
     return pra__varint_size((uint64_t)number << 3);
