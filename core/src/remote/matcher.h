@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef PRA_REMOTE_MATCHER_H
+#define PRA_REMOTE_MATCHER_H
+
+#include "message/matcher.h"
+
+struct pra__compile_opts {
+    uint64_t max_pattern_bytes;
+    uint64_t max_memory; /* of one program */
+    uint64_t effort;     /* left for all programs together; see pra__regex_new */
+};
+
+/* Fills opts for a single matcher. Errors of pra__limits_resolve. */
+int pra__compile_opts_init(struct pra__compile_opts *opts, const pra_limits *limits);
+
+static inline int pra__matcher_is_regex(const struct pra_matcher *matcher)
+{
+    return matcher->type == PRA_MATCH_REGEX || matcher->type == PRA_MATCH_NOT_REGEX;
+}
+
+/* Sets matcher->program, which must be NULL. Errors of pra_matcher_new. */
+int pra__matcher_compile(struct pra_matcher *matcher, const pra_alloc *alloc,
+                         struct pra__compile_opts *opts, pra_error *err);
+/* Gives matcher, which has none, the program of another with the same pattern. Both must then be
+ * freed by one thread. */
+void pra__matcher_share(struct pra_matcher *matcher, const struct pra_matcher *with);
+
+#endif
