@@ -536,7 +536,8 @@ PRA_API int32_t pra_matcher_type(const pra_matcher *matcher);
 PRA_API void pra_matcher_name(const pra_matcher *matcher, pra_str *out);
 PRA_API void pra_matcher_value(const pra_matcher *matcher, pra_str *out);
 /** 1 if a label with this value satisfies the matcher (the empty value stands for a missing label),
- * else 0; PRA_ERR_STATE if it was decoded but not compiled. */
+ * else 0; PRA_ERR_STATE if it was decoded but not compiled, PRA_ERR_NOMEM if RE2 found no memory.
+ * A value that is not UTF-8 may or may not match a pattern. */
 PRA_API int pra_matcher_matches(const pra_matcher *matcher, pra_str value);
 /** For push-down: the complete, sorted set of values that the positive form (=, =~) of this matcher
  * accepts, where it is one. Returns the number of values with *out valid as long as the matcher; 0
@@ -601,7 +602,8 @@ PRA_API size_t pra_query_matcher_count(const pra_query *query);
 /** NULL if there is no such matcher. */
 PRA_API const pra_matcher *pra_query_matcher(const pra_query *query, size_t index);
 PRA_API int pra_query_hints(const pra_query *query, pra_read_hints *out);
-/** 1 if a series with these labels (any order) satisfies all matchers, else 0. */
+/** 1 if a series with these labels (any order) satisfies all matchers, else 0; errors of
+ * pra_matcher_matches. */
 PRA_API int pra_query_matches(const pra_query *query, const pra_label *labels, size_t count);
 /** The same for labels in a base buffer. */
 PRA_API int pra_query_matches_spans(const pra_query *query, const char *base,

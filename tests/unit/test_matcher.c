@@ -22,6 +22,12 @@
 #define RE PRA_MATCH_REGEX
 #define NR PRA_MATCH_NOT_REGEX
 
+#ifdef PRA_HAVE_RE2
+static const int have_re2 = 1;
+#else
+static const int have_re2 = 0; /* patterns that need it are left out of the tables */
+#endif
+
 struct row {
     int32_t type;
     pra_str pattern;
@@ -132,7 +138,10 @@ static pra_matcher *make(int32_t type, pra_str value)
 {
     pra_matcher *matcher = NULL;
     pra_error err = {0};
-    if (pra_matcher_new(NULL, type, S("label"), value, NULL, &matcher, &err))
+    int rc = pra_matcher_new(NULL, type, S("label"), value, NULL, &matcher, &err);
+    if (rc == PRA_ERR_NOT_SUPPORTED && !have_re2)
+        return NULL;
+    if (rc)
         fail_msg("%.*s: %s", (int)value.len, value.ptr, err.message);
     return matcher;
 }
@@ -142,6 +151,8 @@ static void table_of_meanings(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         pra_matcher *matcher = make(rows[i].type, rows[i].pattern);
+        if (!matcher)
+            continue;
         if (pra_matcher_matches(matcher, rows[i].value) != rows[i].matches)
             fail_msg("R-06, %s: %s against %s", rows[i].rule, rows[i].pattern.ptr,
                      rows[i].value.ptr);
@@ -160,6 +171,8 @@ static void missing_label_may_be_null(void **state)
                  {RE, S("[a]*"), 1}, {RE, S("x.*y"), 0}, {NR, S("(?i)x"), 1}};
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         pra_matcher *matcher = make(cases[i].type, cases[i].value);
+        if (!matcher)
+            continue;
         assert_int_equal(pra_matcher_matches(matcher, (pra_str){NULL, 0}), cases[i].matches);
         pra_matcher_free(matcher);
     }
@@ -209,6 +222,8 @@ static void sets_are_pushed_down(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         pra_str pattern = {cases[i].pattern, strlen(cases[i].pattern)};
         pra_matcher *matcher = make(cases[i].type, pattern);
+        if (!matcher)
+            continue;
         const pra_str *set;
         char joined[200] = "";
         size_t count = pra_matcher_set(matcher, &set), at = 0;
@@ -242,6 +257,8 @@ static void prefixes_are_pushed_down(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         pra_str pattern = {cases[i][0], strlen(cases[i][0])}, prefix = {"", 0};
         pra_matcher *matcher = make(RE, pattern);
+        if (!matcher)
+            continue;
         int known = pra_matcher_prefix(matcher, &prefix);
         assert_int_equal(known, prefix.len > 0);
         if (!pra__str_equal(prefix, (pra_str){cases[i][1], strlen(cases[i][1])}))
@@ -250,15 +267,18 @@ static void prefixes_are_pushed_down(void **state)
     }
 }
 
-/* n times s, to be freed. */
-static pra_str repeat(const char *s, size_t n)
+static void what_needs_re2_is_refused_without(void **state)
 {
-    size_t len = strlen(s);
-    char *text = malloc(len * n + 1);
-    assert_non_null(text);
-    for (size_t i = 0; i < n; i++)
-        memcpy(text + i * len, s, len);
-    return (pra_str){text, len * n};
+    (void)state;
+    static const char *const without[] = {"", "a|b|", "x(a|b)y", ".*", ".+", "^a.*b$", "a\\.b"};
+    for (size_t i = 0; i < sizeof(without) / sizeof(without[0]); i++) {
+        pra_matcher *matcher = make(RE, (pra_str){without[i], strlen(without[i])});
+        assert_non_null(matcher);
+        pra_matcher_free(matcher);
+    }
+    pra_matcher *matcher = make(RE, S("[ab]"));
+    assert_int_equal(matcher != NULL, have_re2);
+    pra_matcher_free(matcher);
 }
 
 static void expect_refused(pra_str pattern, const pra_limits *limits, int code)
@@ -274,6 +294,105 @@ static void expect_refused(pra_str pattern, const pra_limits *limits, int code)
     assert_int_equal(err.http_status, 400);
     assert_true(strlen(err.message) > 10);
     assert_null(strchr(err.message, '\n'));
+}
+
+static void limit_of_length_is_of_patterns_only(void **state)
+{
+    (void)state;
+    pra_limits limits = {.size = sizeof(limits), .max_pattern_bytes = 3};
+    pra_matcher *matcher;
+    assert_int_equal(pra_matcher_new(NULL, EQ, S("n"), S("abcd"), &limits, &matcher, NULL), 0);
+    pra_matcher_free(matcher);
+    assert_int_equal(pra_matcher_new(NULL, RE, S("n"), S("abc"), &limits, &matcher, NULL), 0);
+    pra_matcher_free(matcher);
+    expect_refused(S("abcd"), &limits, PRA_ERR_PATTERN_TOO_LONG);
+    limits.size = 1;
+    assert_int_equal(pra_matcher_new(NULL, RE, S("n"), S("a"), &limits, &matcher, NULL),
+                     PRA_ERR_INVALID_ARG);
+}
+
+static void large_sets_are_searched(void **state)
+{
+    (void)state;
+    char pattern[12000], value[8];
+    size_t len = 0;
+    for (unsigned i = 0; i < 2000; i++)
+        len += (size_t)sprintf(pattern + len, "%s%u", i ? "|" : "", i * 7919 % 2000 * 2);
+    pra_matcher *matcher = make(RE, (pra_str){pattern, len});
+    const pra_str *set;
+    assert_int_equal(pra_matcher_set(matcher, &set), 2000);
+    for (size_t i = 1; i < 2000; i++)
+        assert_true(pra__str_compare(set[i - 1], set[i]) < 0);
+    for (unsigned i = 0; i < 4000; i++) {
+        pra_str s = {value, (size_t)sprintf(value, "%u", i)};
+        assert_int_equal(pra_matcher_matches(matcher, s), i % 2 == 0);
+    }
+    pra_matcher_free(matcher);
+}
+
+/* ---- random patterns */
+
+static uint64_t random_state = 88172645463325252;
+
+static size_t below(size_t n)
+{
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return (size_t)(random_state >> 11) % n;
+}
+
+static pra_str random_text(char *dst, const char *const *parts, size_t part_count, size_t most)
+{
+    size_t n = below(most + 1), len = 0;
+    for (size_t i = 0; i < n; i++) {
+        const char *part = parts[below(part_count)];
+        memcpy(dst + len, part, strlen(part));
+        len += strlen(part);
+    }
+    return (pra_str){dst, len};
+}
+
+/* Whatever the matcher says of its values must follow from what it accepts. */
+static void random_push_down_is_sound(void **state)
+{
+    (void)state;
+    static const char *const parts[] = {"a",    "b",  "\xc3\xa9", "|", "(a|b)",
+                                        "[ab]", ".*", "c?",       "^"};
+    static const char *const value_parts[] = {"a", "b", "\xc3\xa9", "\xc3\xa8", "c"};
+    char pattern_text[100], value_text[64];
+    for (size_t round = 0; round < 10000; round++) {
+        pra_str pattern = random_text(pattern_text, parts, sizeof(parts) / sizeof(*parts), 6);
+        pra_matcher *matcher;
+        if (pra_matcher_new(NULL, RE, S("n"), pattern, NULL, &matcher, NULL))
+            continue;
+        pra_str value = random_text(value_text, value_parts, 5, 4), prefix;
+        const pra_str *set;
+        size_t count = pra_matcher_set(matcher, &set);
+        int matches = pra_matcher_matches(matcher, value), in_set = 0;
+        for (size_t i = 0; i < count; i++)
+            in_set |= pra__str_equal(set[i], value);
+        if (count)
+            assert_int_equal(matches, in_set);
+        if (matches && pra_matcher_prefix(matcher, &prefix)) {
+            assert_true(pra__utf8_valid(prefix));
+            assert_true(pra__str_starts_with(value, prefix));
+        }
+        pra_matcher_free(matcher);
+    }
+}
+
+#ifdef PRA_HAVE_RE2
+
+/* n times s, to be freed. */
+static pra_str repeat(const char *s, size_t n)
+{
+    size_t len = strlen(s);
+    char *text = malloc(len * n + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < n; i++)
+        memcpy(text + i * len, s, len);
+    return (pra_str){text, len * n};
 }
 
 static void bad_patterns_are_refused(void **state)
@@ -320,21 +439,6 @@ static void costly_patterns_are_refused(void **state)
     free((char *)many.ptr);
 }
 
-static void limit_of_length_is_of_patterns_only(void **state)
-{
-    (void)state;
-    pra_limits limits = {.size = sizeof(limits), .max_pattern_bytes = 3};
-    pra_matcher *matcher;
-    assert_int_equal(pra_matcher_new(NULL, EQ, S("n"), S("abcd"), &limits, &matcher, NULL), 0);
-    pra_matcher_free(matcher);
-    assert_int_equal(pra_matcher_new(NULL, RE, S("n"), S("abc"), &limits, &matcher, NULL), 0);
-    pra_matcher_free(matcher);
-    expect_refused(S("abcd"), &limits, PRA_ERR_PATTERN_TOO_LONG);
-    limits.size = 1;
-    assert_int_equal(pra_matcher_new(NULL, RE, S("n"), S("a"), &limits, &matcher, NULL),
-                     PRA_ERR_INVALID_ARG);
-}
-
 /* Patterns that take a backtracking engine more steps than there are atoms in the universe. */
 static void matching_takes_linear_time(void **state)
 {
@@ -349,48 +453,6 @@ static void matching_takes_linear_time(void **state)
         pra_matcher_free(matcher);
     }
     free((char *)text.ptr);
-}
-
-static void large_sets_are_searched(void **state)
-{
-    (void)state;
-    char pattern[12000], value[8];
-    size_t len = 0;
-    for (unsigned i = 0; i < 2000; i++)
-        len += (size_t)sprintf(pattern + len, "%s%u", i ? "|" : "", i * 7919 % 2000 * 2);
-    pra_matcher *matcher = make(RE, (pra_str){pattern, len});
-    const pra_str *set;
-    assert_int_equal(pra_matcher_set(matcher, &set), 2000);
-    for (size_t i = 1; i < 2000; i++)
-        assert_true(pra__str_compare(set[i - 1], set[i]) < 0);
-    for (unsigned i = 0; i < 4000; i++) {
-        pra_str s = {value, (size_t)sprintf(value, "%u", i)};
-        assert_int_equal(pra_matcher_matches(matcher, s), i % 2 == 0);
-    }
-    pra_matcher_free(matcher);
-}
-
-/* ---- random patterns */
-
-static uint64_t random_state = 88172645463325252;
-
-static size_t below(size_t n)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return (size_t)(random_state >> 11) % n;
-}
-
-static pra_str random_text(char *dst, const char *const *parts, size_t part_count, size_t most)
-{
-    size_t n = below(most + 1), len = 0;
-    for (size_t i = 0; i < n; i++) {
-        const char *part = parts[below(part_count)];
-        memcpy(dst + len, part, strlen(part));
-        len += strlen(part);
-    }
-    return (pra_str){dst, len};
 }
 
 /* A pattern that is read without RE2 must have a meaning for RE2, and the same one. */
@@ -442,35 +504,6 @@ static void random_patterns_agree_with_re2(void **state)
     assert_in_range(read, 4000, 40000);
 }
 
-/* Whatever the matcher says of its values must follow from what it accepts. */
-static void random_push_down_is_sound(void **state)
-{
-    (void)state;
-    static const char *const parts[] = {"a",    "b",  "\xc3\xa9", "|", "(a|b)",
-                                        "[ab]", ".*", "c?",       "^"};
-    static const char *const value_parts[] = {"a", "b", "\xc3\xa9", "\xc3\xa8", "c"};
-    char pattern_text[100], value_text[64];
-    for (size_t round = 0; round < 10000; round++) {
-        pra_str pattern = random_text(pattern_text, parts, sizeof(parts) / sizeof(*parts), 6);
-        pra_matcher *matcher;
-        if (pra_matcher_new(NULL, RE, S("n"), pattern, NULL, &matcher, NULL))
-            continue;
-        pra_str value = random_text(value_text, value_parts, 5, 4), prefix;
-        const pra_str *set;
-        size_t count = pra_matcher_set(matcher, &set);
-        int matches = pra_matcher_matches(matcher, value), in_set = 0;
-        for (size_t i = 0; i < count; i++)
-            in_set |= pra__str_equal(set[i], value);
-        if (count)
-            assert_int_equal(matches, in_set);
-        if (matches && pra_matcher_prefix(matcher, &prefix)) {
-            assert_true(pra__utf8_valid(prefix));
-            assert_true(pra__str_starts_with(value, prefix));
-        }
-        pra_matcher_free(matcher);
-    }
-}
-
 /* ---- memory */
 
 static int make_with(struct failing_alloc *f, void *arg)
@@ -499,6 +532,8 @@ static void every_allocation_may_fail(void **state)
     assert_int_equal(counts.live, 0);
 }
 
+#endif
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -507,14 +542,17 @@ int main(void)
         cmocka_unit_test(accessors_give_back_what_was_given),
         cmocka_unit_test(sets_are_pushed_down),
         cmocka_unit_test(prefixes_are_pushed_down),
+        cmocka_unit_test(limit_of_length_is_of_patterns_only),
+        cmocka_unit_test(large_sets_are_searched),
+        cmocka_unit_test(random_push_down_is_sound),
+        cmocka_unit_test(what_needs_re2_is_refused_without),
+#ifdef PRA_HAVE_RE2
         cmocka_unit_test(bad_patterns_are_refused),
         cmocka_unit_test(costly_patterns_are_refused),
-        cmocka_unit_test(limit_of_length_is_of_patterns_only),
         cmocka_unit_test(matching_takes_linear_time),
-        cmocka_unit_test(large_sets_are_searched),
         cmocka_unit_test(random_patterns_agree_with_re2),
-        cmocka_unit_test(random_push_down_is_sound),
         cmocka_unit_test(every_allocation_may_fail),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
