@@ -224,6 +224,13 @@ static inline uint8_t *pra__put_head(uint8_t *p, uint32_t number, size_t len)
     return pra__put_varint(pra__put_key(p, number, PRA__WIRE_BYTES), len);
 }
 
+static inline uint8_t *pra__put_bytes(uint8_t *p, const void *bytes, size_t len)
+{
+    if (len)
+        memcpy(p, bytes, len);
+    return p + len;
+}
+
 static inline uint8_t *pra__put_fixed64(uint8_t *p, const void *value)
 {
     uint64_t v = pra__load64(value);
@@ -274,11 +281,7 @@ static inline uint8_t *pra__put_double_field(uint8_t *p, uint32_t number, const 
 static inline uint8_t *pra__put_string_field(uint8_t *p, uint32_t number, const char *str,
                                              size_t len)
 {
-    if (len == 0)
-        return p;
-    p = pra__put_head(p, number, len);
-    memcpy(p, str, len);
-    return p + len;
+    return len ? pra__put_bytes(pra__put_head(p, number, len), str, len) : p;
 }
 
 #endif
