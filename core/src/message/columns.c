@@ -135,6 +135,15 @@ void pra__columns_append(struct pra__columns *c, enum pra__column_id id, const v
     col->len += count;
 }
 
+void pra__columns_move(struct pra__columns *c, enum pra__column_id id, size_t to, size_t start,
+                       size_t count)
+{
+    size_t size = element_size[id];
+    char *data = c->col[id].data;
+    if (count && to != start)
+        memmove(data + to * size, data + start * size, count * size);
+}
+
 int pra__columns_mark_series(struct pra__columns *c)
 {
     size_t i = c->series;

@@ -78,6 +78,10 @@ static inline int pra__columns_room(struct pra__columns *c, enum pra__column_id 
 void pra__columns_append(struct pra__columns *c, enum pra__column_id id, const void *array,
                          size_t start, size_t count);
 
+/* Moves elements [start, start + count) down to element to. */
+void pra__columns_move(struct pra__columns *c, enum pra__column_id id, size_t to, size_t start,
+                       size_t count);
+
 /* Stores where the next series begins, or, after the last one, where it ends. */
 int pra__columns_mark_series(struct pra__columns *c);
 

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pra_write_request_canonicalize. Senders nearly always send labels in order, so each series is
+ * first looked at without changing anything; columns move only from the first series on that is
+ * changed or taken out. */
+#include <string.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "message/write_request.h"
+#include "wire/tlv.h"
+
+static pra_str str_at(const char *base, pra_span span)
+{
+    return (pra_str){base + span.off, span.len};
+}
+
+static int compare_names(const char *base, const pra_label_span *a, const pra_label_span *b)
+{
+    return pra__str_compare(str_at(base, a->name), str_at(base, b->name));
+}
+
+/* ---- the quick look */
+
+/* The first eight bytes of a string as a number that compares as they do; shorter ones are filled
+ * with zeros. stop is the end of the buffer. */
+static uint64_t prefix(const char *base, size_t base_len, pra_span span)
+{
+    uint64_t word = 0;
+    if (base_len - span.off >= 8)
+        word = pra__load64((const uint8_t *)base + span.off);
+    else
+        for (size_t i = 0; i < span.len && i < 8; i++)
+            word |= (uint64_t)(uint8_t)base[span.off + i] << (8 * i);
+    word = __builtin_bswap64(word);
+    return span.len >= 8 ? word : span.len ? word & ~(~UINT64_C(0) >> (8 * span.len)) : 0;
+}
+
+/* 1 if all bytes are ASCII. */
+static int is_ascii(const char *p, size_t len)
+{
+    uint64_t any = 0;
+    size_t i = 0;
+    for (; i + 8 <= len; i += 8)
+        any |= pra__load64((const uint8_t *)p + i);
+    for (; i < len; i++)
+        any |= (uint8_t)p[i];
+    return (any & UINT64_C(0x8080808080808080)) == 0;
+}
+
+static int are_utf8(const char *base, const pra_label_span *labels, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!pra__utf8_valid(str_at(base, labels[i].name)) ||
+            !pra__utf8_valid(str_at(base, labels[i].value)))
+            return 0;
+    return 1;
+}
+
+/* Where the strings stand one after the other with little between them, as they do in a message,
+ * one scan over all of it answers for each of them: what is between is ASCII too. */
+static int are_text(const char *base, const pra_label_span *labels, size_t count, size_t bytes,
+                    int ascending)
+{
+    const pra_label_span *last = &labels[count - 1];
+    size_t start = labels[0].name.off;
+    size_t len = (size_t)last->value.off + last->value.len - start;
+    if (ascending && len <= bytes + 16 * count && is_ascii(base + start, len))
+        return 1;
+    return are_utf8(base, labels, count);
+}
+
+/* 1 if nothing is to be done for these labels. */
+static int is_canonical(const pra_columns *c, const pra_label_span *labels, size_t count)
+{
+    uint64_t before = 0;
+    size_t bytes = 0, end = 0;
+    int ascending = 1;
+    if (count == 0)
+        return 0;
+    for (size_t i = 0; i < count; i++) {
+        const pra_label_span *l = &labels[i];
+        if (l->name.len == 0 || l->value.len == 0)
+            return 0;
+        uint64_t now = prefix(c->base, c->base_len, l->name);
+        if (now < before || (now == before && i && compare_names(c->base, l - 1, l) >= 0))
+            return 0;
+        before = now;
+        bytes += (size_t)l->name.len + l->value.len;
+        ascending &= l->name.off >= end && l->value.off >= l->name.off + l->name.len;
+        end = (size_t)l->value.off + l->value.len;
+    }
+    return are_text(c->base, labels, count, bytes, ascending);
+}
+
+/* ---- putting labels in order */
+
+static void sift(const char *base, pra_label_span *labels, size_t root, size_t count)
+{
+    for (size_t child; (child = 2 * root + 1) < count; root = child) {
+        if (child + 1 < count && compare_names(base, &labels[child], &labels[child + 1]) < 0)
+            child++;
+        if (compare_names(base, &labels[root], &labels[child]) >= 0)
+            return;
+        pra_label_span swap = labels[root];
+        labels[root] = labels[child];
+        labels[child] = swap;
+    }
+}
+
+/* Heapsort: no memory, no bad case. */
+static void sort_labels(const char *base, pra_label_span *labels, size_t count)
+{
+    for (size_t i = count / 2; i-- > 0;)
+        sift(base, labels, i, count);
+    for (size_t i = count; i-- > 1;) {
+        pra_label_span swap = labels[0];
+        labels[0] = labels[i];
+        labels[i] = swap;
+        sift(base, labels, 0, i);
+    }
+}
+
+/* Returns the number of labels left. */
+static size_t drop_empty_values(pra_label_span *labels, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (labels[i].value.len)
+            labels[kept++] = labels[i];
+    return kept;
+}
+
+/* Sorts, then drops empty values, so that they still count as repetitions, as in Prometheus.
+ * Returns PRA_OK with *count changed, or PRA_ERR_LABELS with the reason in why. */
+static int make_canonical(const char *base, pra_label_span *labels, size_t *count, size_t index,
+                          pra_error *why)
+{
+    const size_t n = *count;
+    if (!are_utf8(base, labels, n))
+        return pra__error(why, PRA_ERR_LABELS, 0, "series %zu: a label is not valid UTF-8", index);
+    sort_labels(base, labels, n);
+    if (n && labels[0].name.len == 0)
+        return pra__error(why, PRA_ERR_LABELS, labels[0].value.off,
+                          "series %zu: a label has an empty name", index);
+    for (size_t i = 1; i < n; i++)
+        if (compare_names(base, &labels[i - 1], &labels[i]) == 0)
+            return pra__error(why, PRA_ERR_LABELS, labels[i].name.off,
+                              "series %zu: label name \"%.*s\" is repeated", index,
+                              (int)(labels[i].name.len < 100 ? labels[i].name.len : 100),
+                              base + labels[i].name.off);
+    size_t left = drop_empty_values(labels, n);
+    if (left == 0)
+        return pra__error(why, PRA_ERR_LABELS, 0, "series %zu: no labels", index);
+    *count = left;
+    return PRA_OK;
+}
+
+/* ---- moving what is kept */
+
+/* How much of each column is kept so far, once anything moves. */
+struct kept {
+    int moving;
+    size_t series;
+    size_t len[PRA__COL_COUNT];
+};
+
+static void keep(struct pra__columns *c, struct kept *k, enum pra__column_id id, size_t start,
+                 size_t count)
+{
+    pra__columns_move(c, id, k->len[id], start, count);
+    k->len[id] += count;
+}
+
+static void keep_exemplars(struct pra__columns *c, struct kept *k, pra_range range)
+{
+    uint32_t *offsets = PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_LABEL_OFFSETS);
+    size_t at = k->len[PRA__COL_EXEMPLAR_TIMESTAMPS];
+    keep(c, k, PRA__COL_EXEMPLAR_TIMESTAMPS, range.start, range.count);
+    keep(c, k, PRA__COL_EXEMPLAR_VALUES, range.start, range.count);
+    for (size_t i = 0; i < range.count; i++) {
+        uint32_t start = offsets[range.start + i];
+        uint32_t count = offsets[range.start + i + 1] - start;
+        offsets[at + i] = (uint32_t)k->len[PRA__COL_EXEMPLAR_LABELS];
+        keep(c, k, PRA__COL_EXEMPLAR_LABELS, start, count);
+    }
+}
+
+static void keep_histograms(struct pra__columns *c, struct kept *k, const uint32_t bounds[2])
+{
+    pra_histogram *h =
+        PRA__COLUMN(pra_histogram, c, PRA__COL_HISTOGRAMS) + k->len[PRA__COL_HISTOGRAMS];
+    size_t count = bounds[1] - bounds[0];
+    keep(c, k, PRA__COL_HISTOGRAMS, bounds[0], count);
+    for (size_t i = 0; i < count; i++)
+        for (int b = 0; b < PRA__BUCKET_COLUMNS; b++) {
+            pra_range *range = pra__bucket_range(&h[i], b);
+            uint32_t start = (uint32_t)k->len[pra__bucket_columns[b]];
+            keep(c, k, pra__bucket_columns[b], range->start, range->count);
+            range->start = start;
+        }
+}
+
+/* Everything before series number index stays where it is. */
+static void keep_all_before(struct kept *k, const struct pra__columns *c, const pra_columns *view,
+                            size_t index)
+{
+    uint32_t exemplar = view->exemplar_offsets[index];
+    uint32_t histogram = view->histogram_offsets[index];
+    *k = (struct kept){.moving = 1, .series = index};
+    k->len[PRA__COL_LABELS] = view->label_offsets[index];
+    k->len[PRA__COL_TIMESTAMPS] = k->len[PRA__COL_VALUES] = view->sample_offsets[index];
+    k->len[PRA__COL_EXEMPLAR_TIMESTAMPS] = k->len[PRA__COL_EXEMPLAR_VALUES] = exemplar;
+    k->len[PRA__COL_EXEMPLAR_LABELS] =
+        view->exemplar_count ? view->exemplar_label_offsets[exemplar] : 0;
+    k->len[PRA__COL_HISTOGRAMS] = histogram;
+    for (int b = 0; b < PRA__BUCKET_COLUMNS; b++) {
+        enum pra__column_id id = pra__bucket_columns[b];
+        k->len[id] = c->col[id].len;
+        if (histogram < view->histogram_count)
+            k->len[id] =
+                pra__bucket_range(PRA__COLUMN(pra_histogram, c, PRA__COL_HISTOGRAMS) + histogram, b)
+                    ->start;
+    }
+}
+
+/* The offset columns are written at k->series, never beyond the series that is being read. */
+static void keep_series(struct pra__columns *c, struct kept *k, const pra_columns *view,
+                        size_t index, size_t label_count)
+{
+    const uint32_t labels = view->label_offsets[index];
+    const uint32_t samples = view->sample_offsets[index];
+    const uint32_t sample_count = view->sample_offsets[index + 1] - samples;
+    const uint32_t exemplars = view->exemplar_offsets[index];
+    const uint32_t exemplar_count = view->exemplar_offsets[index + 1] - exemplars;
+    const uint32_t histograms[2] = {view->histogram_offsets[index],
+                                    view->histogram_offsets[index + 1]};
+    const size_t at = k->series++;
+    PRA__COLUMN(uint32_t, c, PRA__COL_LABEL_OFFSETS)[at] = (uint32_t)k->len[PRA__COL_LABELS];
+    PRA__COLUMN(uint32_t, c, PRA__COL_SAMPLE_OFFSETS)[at] = (uint32_t)k->len[PRA__COL_TIMESTAMPS];
+    PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_OFFSETS)
+    [at] = (uint32_t)k->len[PRA__COL_EXEMPLAR_TIMESTAMPS];
+    PRA__COLUMN(uint32_t, c, PRA__COL_HISTOGRAM_OFFSETS)
+    [at] = (uint32_t)k->len[PRA__COL_HISTOGRAMS];
+    keep(c, k, PRA__COL_LABELS, labels, label_count);
+    keep(c, k, PRA__COL_TIMESTAMPS, samples, sample_count);
+    keep(c, k, PRA__COL_VALUES, samples, sample_count);
+    keep_exemplars(c, k, (pra_range){exemplars, exemplar_count});
+    keep_histograms(c, k, histograms);
+}
+
+static void cut_to_kept(struct pra__columns *c, const struct kept *k)
+{
+    static const enum pra__column_id plain[] = {
+        PRA__COL_LABELS,          PRA__COL_TIMESTAMPS, PRA__COL_EXEMPLAR_TIMESTAMPS,
+        PRA__COL_EXEMPLAR_LABELS, PRA__COL_HISTOGRAMS,
+    };
+    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
+        c->col[plain[i]].len = k->len[plain[i]];
+    for (int b = 0; b < PRA__BUCKET_COLUMNS; b++)
+        c->col[pra__bucket_columns[b]].len = k->len[pra__bucket_columns[b]];
+    uint32_t *offsets = PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_LABEL_OFFSETS);
+    if (offsets)
+        offsets[k->len[PRA__COL_EXEMPLAR_TIMESTAMPS]] = (uint32_t)k->len[PRA__COL_EXEMPLAR_LABELS];
+    c->series = k->series;
+    (void)pra__columns_mark_series(c); /* there is room: it never moves up */
+}
+
+/* ---- the whole */
+
+struct reject {
+    void (*fn)(void *ctx, const pra_series *series, size_t index, const pra_error *why);
+    void *ctx;
+};
+
+static void hand_over(pra_write_request *req, const pra_columns *view, size_t index,
+                      const pra_error *why, const struct reject *reject)
+{
+    pra_series series = {.size = sizeof(series)};
+    if (!reject->fn || pra_columns_series(view, index, &series))
+        return;
+    req->busy = 1;
+    reject->fn(reject->ctx, &series, index, why);
+    req->busy = 0;
+}
+
+static int64_t canonicalize(pra_write_request *req, pra_columns *view, const struct reject *reject)
+{
+    struct pra__columns *c = &req->cols;
+    struct kept k = {0};
+    int64_t rejected = 0;
+    for (size_t i = 0; i < view->series_count; i++) {
+        uint32_t first = view->label_offsets[i];
+        size_t count = view->label_offsets[i + 1] - first;
+        pra_label_span *labels = PRA__COLUMN(pra_label_span, c, PRA__COL_LABELS) + first;
+        size_t left = count;
+        pra_error why = {0};
+        int rc = PRA_OK;
+        if (!is_canonical(view, labels, count))
+            rc = make_canonical(view->base, labels, &left, i, &why);
+        if (!k.moving && (rc || left != count))
+            keep_all_before(&k, c, view, i);
+        if (rc) {
+            hand_over(req, view, i, &why, reject);
+            rejected++;
+        } else if (k.moving) {
+            keep_series(c, &k, view, i, left);
+        }
+    }
+    if (k.moving)
+        cut_to_kept(c, &k);
+    return rejected;
+}
+
+int64_t pra_write_request_canonicalize(pra_write_request *req,
+                                       void (*on_reject)(void *ctx, const pra_series *series,
+                                                         size_t index, const pra_error *why),
+                                       void *ctx)
+{
+    struct reject reject = {on_reject, ctx};
+    pra_columns view = {.size = sizeof(view)};
+    if (!req)
+        return PRA_ERR_INVALID_ARG;
+    if (req->busy)
+        return PRA_ERR_BUSY;
+    (void)pra__columns_view(&req->cols, &view);
+    if (!view.base)
+        view.base = "";
+    return canonicalize(req, &view, &reject);
+}
