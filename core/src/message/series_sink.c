@@ -1,0 +1,463 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From pushed series to the bytes of a QueryResult: every series is sized once and written once. */
+#include "message/series_sink.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <pra_proto/remote.pb.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/limits.h"
+#include "base/str.h"
+#include "wire/tlv.h"
+
+struct point {
+    int64_t timestamp_ms;
+    double value;
+    size_t order; /* of arrival: of equal timestamps the last wins */
+};
+
+struct pra_series_sink {
+    pra_alloc alloc;
+    pra_buffer series; /* finished: fields of QueryResult */
+    pra_buffer labels; /* of the series that was begun: fields of TimeSeries */
+    int64_t start_ms;
+    int64_t end_ms;
+    size_t series_count;
+    size_t sample_count;
+    int begun;
+    pra__read_budget *budget;
+    pra__read_budget own_budget; /* of a sink used without a handler */
+    pra_error failure;           /* sticky */
+
+    pra_label *sorted; /* scratch */
+    size_t sorted_cap;
+    struct point *points; /* samples of the series that was begun */
+    size_t point_count;
+    size_t point_cap;
+    int out_of_order; /* points are not strictly increasing in time */
+};
+
+void pra__read_budget_init(pra__read_budget *budget, const pra_limits *limits)
+{
+    atomic_init(&budget->samples, limits->max_read_samples);
+    atomic_init(&budget->bytes, limits->max_response_bytes);
+    budget->max_samples = limits->max_read_samples;
+    budget->max_bytes = limits->max_response_bytes;
+}
+
+/* Takes n, or nothing and returns 0. */
+static int budget_take(atomic_uint_fast64_t *left, uint64_t n)
+{
+    uint_fast64_t have = atomic_load_explicit(left, memory_order_relaxed);
+    do {
+        if (have < n)
+            return 0;
+    } while (!atomic_compare_exchange_weak_explicit(left, &have, have - n, memory_order_relaxed,
+                                                    memory_order_relaxed));
+    return 1;
+}
+
+/* ── Life ── */
+
+int pra__series_sink_make(const pra_alloc *alloc, pra_series_sink **out)
+{
+    pra_series_sink *sink = pra__calloc(alloc, sizeof(*sink));
+    if (!sink)
+        return PRA_ERR_NOMEM;
+    sink->alloc = *alloc;
+    pra__buffer_init(&sink->series, alloc);
+    pra__buffer_init(&sink->labels, alloc);
+    *out = sink;
+    return PRA_OK;
+}
+
+void pra__series_sink_start(pra_series_sink *sink, int64_t start_ms, int64_t end_ms,
+                            pra__read_budget *budget)
+{
+    pra_buffer_reset(&sink->series);
+    sink->start_ms = start_ms;
+    sink->end_ms = end_ms;
+    sink->series_count = sink->sample_count = 0;
+    sink->begun = 0;
+    sink->budget = budget;
+    sink->failure = (pra_error){0};
+}
+
+int pra_series_sink_new(const pra_alloc *alloc, int64_t start_ms, int64_t end_ms,
+                        const pra_limits *limits, pra_series_sink **out)
+{
+    pra_alloc a = pra__alloc_copy(alloc);
+    pra_limits full;
+    pra_series_sink *sink;
+    int rc = pra__limits_resolve(limits, &full);
+    if (rc || (rc = pra__series_sink_make(&a, &sink)) != PRA_OK)
+        return rc;
+    pra__read_budget_init(&sink->own_budget, &full);
+    pra__series_sink_start(sink, start_ms, end_ms, &sink->own_budget);
+    *out = sink;
+    return PRA_OK;
+}
+
+static void free_scratch(pra_series_sink *sink)
+{
+    pra__free(&sink->alloc, sink->sorted, sink->sorted_cap * sizeof(*sink->sorted));
+    pra__free(&sink->alloc, sink->points, sink->point_cap * sizeof(*sink->points));
+    sink->sorted = NULL;
+    sink->points = NULL;
+    sink->sorted_cap = sink->point_cap = sink->point_count = 0;
+}
+
+void pra__series_sink_trim(pra_series_sink *sink, size_t retain)
+{
+    pra__buffer_trim(&sink->series, retain);
+    pra__buffer_trim(&sink->labels, retain);
+    if (sink->point_cap * sizeof(*sink->points) > retain)
+        free_scratch(sink);
+    sink->begun = 0;
+}
+
+void pra_series_sink_free(pra_series_sink *sink)
+{
+    if (!sink)
+        return;
+    pra_alloc alloc = sink->alloc;
+    free_scratch(sink);
+    pra__buffer_fini(&sink->series);
+    pra__buffer_fini(&sink->labels);
+    pra__free(&alloc, sink, sizeof(*sink));
+}
+
+/* ── Failures that end the answer ── */
+
+/* Keeps the first one; later calls hand it out again. */
+static int fail(pra_series_sink *sink, pra_error *err)
+{
+    sink->begun = 0;
+    if (err)
+        *err = sink->failure;
+    return sink->failure.code;
+}
+
+static int fail_nomem(pra_series_sink *sink, pra_error *err)
+{
+    pra__nomem(&sink->failure);
+    return fail(sink, err);
+}
+
+int pra__series_sink_failure(const pra_series_sink *sink, pra_error *err)
+{
+    if (sink->failure.code && err)
+        *err = sink->failure;
+    return sink->failure.code;
+}
+
+static int take_samples(pra_series_sink *sink, size_t count, pra_error *err)
+{
+    if (budget_take(&sink->budget->samples, count))
+        return PRA_OK;
+    pra__error(&sink->failure, PRA_ERR_SAMPLE_LIMIT, 0,
+               "exceeded sample limit (%llu); ask for less, or raise max_read_samples "
+               "(--limit.read-samples)",
+               (unsigned long long)sink->budget->max_samples);
+    return fail(sink, err);
+}
+
+static int take_bytes(pra_series_sink *sink, size_t count, pra_error *err)
+{
+    if (budget_take(&sink->budget->bytes, count))
+        return PRA_OK;
+    pra__error(&sink->failure, PRA_ERR_RESPONSE_TOO_LARGE, 0,
+               "the answer is larger than the limit of %llu bytes; ask for less, or raise "
+               "max_response_bytes (--limit.response-size)",
+               (unsigned long long)sink->budget->max_bytes);
+    return fail(sink, err);
+}
+
+/* ── Labels ── */
+
+static int compare_names(const void *a, const void *b)
+{
+    return pra__str_compare(((const pra_label *)a)->name, ((const pra_label *)b)->name);
+}
+
+/* Copies the labels that have a value into sink->sorted, in order. Returns how many, or a negative
+ * code. */
+static int64_t sort_labels(pra_series_sink *sink, const pra_label *labels, size_t count)
+{
+    size_t kept = 0;
+    int in_order = 1;
+    if (count > sink->sorted_cap) {
+        pra_label *sorted =
+            pra__realloc(&sink->alloc, sink->sorted, sink->sorted_cap * sizeof(*sorted),
+                         count * sizeof(*sorted));
+        if (!sorted)
+            return PRA_ERR_NOMEM;
+        sink->sorted = sorted;
+        sink->sorted_cap = count;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (labels[i].value.len == 0)
+            continue;
+        sink->sorted[kept] = labels[i];
+        in_order &= kept == 0 || compare_names(&sink->sorted[kept - 1], &labels[i]) < 0;
+        kept++;
+    }
+    if (!in_order)
+        qsort(sink->sorted, kept, sizeof(*sink->sorted), compare_names);
+    return (int64_t)kept;
+}
+
+static int check_labels(const pra_label *labels, size_t count, pra_error *err)
+{
+    for (size_t i = 0; i < count; i++) {
+        pra_str name = labels[i].name;
+        int shown = (int)(name.len < 64 ? name.len : 64);
+        if (name.len == 0)
+            return pra__error(err, PRA_ERR_LABELS, 0, "a label of the answer has an empty name");
+        if (!pra__utf8_valid(name) || !pra__utf8_valid(labels[i].value))
+            return pra__error(err, PRA_ERR_LABELS, 0, "label \"%.*s\" of the answer is not UTF-8",
+                              shown, name.ptr);
+        if (i > 0 && pra__str_equal(labels[i - 1].name, name))
+            return pra__error(err, PRA_ERR_LABELS, 0,
+                              "label \"%.*s\" stands twice in a series of the answer", shown,
+                              name.ptr);
+    }
+    return PRA_OK;
+}
+
+static size_t label_size(const pra_label *label)
+{
+    return pra__string_field_size(prom_Label_name_tag, label->name.len) +
+           pra__string_field_size(prom_Label_value_tag, label->value.len);
+}
+
+static int encode_labels(pra_series_sink *sink, size_t count)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += pra__bytes_field_size(prom_TimeSeries_labels_tag, label_size(&sink->sorted[i]));
+    pra_buffer_reset(&sink->labels);
+    if (pra__buffer_reserve(&sink->labels, size))
+        return PRA_ERR_NOMEM;
+    uint8_t *p = sink->labels.data;
+    for (size_t i = 0; i < count; i++) {
+        const pra_label *l = &sink->sorted[i];
+        p = pra__put_head(p, prom_TimeSeries_labels_tag, label_size(l));
+        p = pra__put_string_field(p, prom_Label_name_tag, l->name.ptr, l->name.len);
+        p = pra__put_string_field(p, prom_Label_value_tag, l->value.ptr, l->value.len);
+    }
+    sink->labels.len = size;
+    return PRA_OK;
+}
+
+int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels, size_t label_count,
+                          pra_error *err)
+{
+    if (!sink || (!labels && label_count))
+        return PRA_ERR_INVALID_ARG;
+    if (sink->failure.code)
+        return fail(sink, err);
+    sink->begun = 0;
+    int64_t kept = sort_labels(sink, labels, label_count);
+    if (kept < 0)
+        return fail_nomem(sink, err);
+    int rc = check_labels(sink->sorted, (size_t)kept, err);
+    if (rc)
+        return rc;
+    if (encode_labels(sink, (size_t)kept))
+        return fail_nomem(sink, err);
+    sink->begun = 1;
+    sink->point_count = 0;
+    sink->out_of_order = 0;
+    return PRA_OK;
+}
+
+/* ── Samples ── */
+
+static size_t sample_size(int64_t timestamp_ms, const double *value)
+{
+    return pra__double_field_size(prom_Sample_value_tag, value) +
+           pra__varint_field_size(prom_Sample_timestamp_tag, (uint64_t)timestamp_ms);
+}
+
+static uint8_t *put_sample(uint8_t *p, int64_t timestamp_ms, const double *value)
+{
+    p = pra__put_head(p, prom_TimeSeries_samples_tag, sample_size(timestamp_ms, value));
+    p = pra__put_double_field(p, prom_Sample_value_tag, value);
+    return pra__put_varint_field(p, prom_Sample_timestamp_tag, (uint64_t)timestamp_ms);
+}
+
+/* Writes the series with its labels and these samples, which are in order and in range. */
+static int encode_series(pra_series_sink *sink, const struct point *points,
+                         const int64_t *timestamps_ms, const double *values, size_t count,
+                         pra_error *err)
+{
+    if (count == 0)
+        return PRA_OK;
+    size_t body = sink->labels.len;
+    for (size_t i = 0; i < count; i++)
+        body += 2 + (points ? sample_size(points[i].timestamp_ms, &points[i].value)
+                            : sample_size(timestamps_ms[i], &values[i]));
+    size_t total = pra__bytes_field_size(prom_QueryResult_timeseries_tag, body);
+    int rc = take_samples(sink, count, err);
+    if (rc || (rc = take_bytes(sink, total, err)) != PRA_OK)
+        return rc;
+    if (pra__buffer_reserve(&sink->series, total))
+        return fail_nomem(sink, err);
+    uint8_t *p = sink->series.data + sink->series.len;
+    p = pra__put_head(p, prom_QueryResult_timeseries_tag, body);
+    if (sink->labels.len)
+        memcpy(p, sink->labels.data, sink->labels.len);
+    p += sink->labels.len;
+    for (size_t i = 0; i < count; i++)
+        p = points ? put_sample(p, points[i].timestamp_ms, &points[i].value)
+                   : put_sample(p, timestamps_ms[i], &values[i]);
+    sink->series.len += total;
+    sink->series_count++;
+    sink->sample_count += count;
+    return PRA_OK;
+}
+
+static int reserve_points(pra_series_sink *sink, size_t extra)
+{
+    if (extra <= sink->point_cap - sink->point_count)
+        return PRA_OK;
+    size_t want = sink->point_count + extra;
+    size_t cap = sink->point_cap * 2 > want ? sink->point_cap * 2 : want;
+    if (cap > SIZE_MAX / sizeof(struct point) / 2)
+        return PRA_ERR_NOMEM;
+    struct point *points = pra__realloc(&sink->alloc, sink->points,
+                                        sink->point_cap * sizeof(*points), cap * sizeof(*points));
+    if (!points)
+        return PRA_ERR_NOMEM;
+    sink->points = points;
+    sink->point_cap = cap;
+    return PRA_OK;
+}
+
+int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
+                            const double *values, size_t count, pra_error *err)
+{
+    if (!sink || (count && (!timestamps_ms || !values)))
+        return PRA_ERR_INVALID_ARG;
+    if (sink->failure.code)
+        return fail(sink, err);
+    if (!sink->begun)
+        return PRA_ERR_STATE;
+    /* Before the samples take memory; what sorting leaves out later is too little to matter. */
+    if (sink->point_count + count > sink->budget->max_samples)
+        return take_samples(sink, sink->point_count + count, err);
+    if (reserve_points(sink, count))
+        return fail_nomem(sink, err);
+    for (size_t i = 0; i < count; i++) {
+        int64_t t = timestamps_ms[i];
+        size_t n = sink->point_count;
+        if (t < sink->start_ms || t > sink->end_ms)
+            continue;
+        sink->out_of_order |= n > 0 && t <= sink->points[n - 1].timestamp_ms;
+        sink->points[n] = (struct point){.timestamp_ms = t, .order = n};
+        memcpy(&sink->points[n].value, &values[i], sizeof(double));
+        sink->point_count++;
+    }
+    return PRA_OK;
+}
+
+static int compare_points(const void *a, const void *b)
+{
+    const struct point *x = a;
+    const struct point *y = b;
+    if (x->timestamp_ms != y->timestamp_ms)
+        return x->timestamp_ms < y->timestamp_ms ? -1 : 1;
+    return x->order < y->order ? -1 : 1;
+}
+
+static void sort_points(pra_series_sink *sink)
+{
+    size_t kept = 0;
+    qsort(sink->points, sink->point_count, sizeof(*sink->points), compare_points);
+    for (size_t i = 0; i < sink->point_count; i++) {
+        if (kept && sink->points[kept - 1].timestamp_ms == sink->points[i].timestamp_ms)
+            kept--;
+        sink->points[kept++] = sink->points[i];
+    }
+    sink->point_count = kept;
+}
+
+int pra_series_sink_end(pra_series_sink *sink, pra_error *err)
+{
+    if (!sink)
+        return PRA_ERR_INVALID_ARG;
+    if (sink->failure.code)
+        return fail(sink, err);
+    if (!sink->begun)
+        return PRA_ERR_STATE;
+    sink->begun = 0;
+    if (sink->out_of_order)
+        sort_points(sink);
+    return encode_series(sink, sink->points, NULL, NULL, sink->point_count, err);
+}
+
+static int is_increasing(const int64_t *timestamps_ms, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (timestamps_ms[i - 1] >= timestamps_ms[i])
+            return 0;
+    return 1;
+}
+
+/* First index whose timestamp is not below t. */
+static size_t lower_bound(const int64_t *timestamps_ms, size_t count, int64_t t)
+{
+    size_t low = 0;
+    while (low < count) {
+        size_t middle = low + (count - low) / 2;
+        if (timestamps_ms[middle] < t)
+            low = middle + 1;
+        else
+            count = middle;
+    }
+    return low;
+}
+
+int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t label_count,
+                        const int64_t *timestamps_ms, const double *values, size_t sample_count,
+                        pra_error *err)
+{
+    if (sample_count && (!timestamps_ms || !values))
+        return PRA_ERR_INVALID_ARG;
+    int rc = pra_series_sink_begin(sink, labels, label_count, err);
+    if (rc)
+        return rc;
+    if (!is_increasing(timestamps_ms, sample_count)) {
+        rc = pra_series_sink_samples(sink, timestamps_ms, values, sample_count, err);
+        return rc ? rc : pra_series_sink_end(sink, err);
+    }
+    size_t first = lower_bound(timestamps_ms, sample_count, sink->start_ms);
+    size_t last = sink->end_ms == INT64_MAX
+                      ? sample_count
+                      : lower_bound(timestamps_ms, sample_count, sink->end_ms + 1);
+    sink->begun = 0;
+    if (first >= last)
+        return PRA_OK;
+    return encode_series(sink, NULL, timestamps_ms + first, values + first, last - first, err);
+}
+
+/* ── What came together ── */
+
+size_t pra_series_sink_series_count(const pra_series_sink *sink)
+{
+    return sink->series_count;
+}
+
+size_t pra_series_sink_sample_count(const pra_series_sink *sink)
+{
+    return sink->sample_count;
+}
+
+const pra_buffer *pra__series_sink_bytes(const pra_series_sink *sink)
+{
+    return &sink->series;
+}

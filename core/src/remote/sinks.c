@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <string.h>
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "remote/exchange.h"
+
+static int grow(pra_exchange *x, size_t count)
+{
+    pra_series_sink **sinks =
+        pra__realloc(&x->alloc, x->sinks, x->sink_cap * sizeof(*sinks), count * sizeof(*sinks));
+    if (!sinks)
+        return PRA_ERR_NOMEM;
+    memset(sinks + x->sink_cap, 0, (count - x->sink_cap) * sizeof(*sinks));
+    x->sinks = sinks;
+    x->sink_cap = count;
+    return PRA_OK;
+}
+
+int pra__sinks_prepare(pra_exchange *x)
+{
+    size_t count = pra_read_request_query_count(x->read);
+    pra__read_budget_init(&x->read_budget, &x->handler->limits);
+    if (count > x->sink_cap && grow(x, count))
+        return pra__nomem(&x->error);
+    for (size_t i = 0; i < count; i++) {
+        const pra_query *query = pra_read_request_query(x->read, i);
+        if (!x->sinks[i] && pra__series_sink_make(&x->alloc, &x->sinks[i]))
+            return pra__nomem(&x->error);
+        pra__series_sink_start(x->sinks[i], pra_query_start_ms(query), pra_query_end_ms(query),
+                               &x->read_budget);
+    }
+    x->sink_count = count;
+    return PRA_OK;
+}
+
+void pra__sinks_free(pra_exchange *x)
+{
+    for (size_t i = 0; i < x->sink_cap; i++)
+        pra_series_sink_free(x->sinks[i]);
+    pra__free(&x->alloc, x->sinks, x->sink_cap * sizeof(pra_series_sink *));
+}
+
+/* ── The default `read`: process_query for every query ── */
+
+struct outcome {
+    int code;
+    pra_error err;
+};
+
+struct fan_out {
+    pra_exchange *x;
+    struct outcome *outcomes; /* one a query */
+};
+
+static int process(pra_exchange *x, size_t index, pra_error *err)
+{
+    return x->handler->vtbl.process_query(x->handler->self, &x->context,
+                                          pra_read_request_query(x->read, index), x->sinks[index],
+                                          err);
+}
+
+static void one_query(void *arg, size_t index)
+{
+    const struct fan_out *f = arg;
+    struct outcome *o = &f->outcomes[index];
+    o->code = process(f->x, index, &o->err);
+}
+
+static int fill_in_parallel(pra_exchange *x)
+{
+    struct fan_out f = {x, pra_arena_alloc(&x->arena, x->sink_count * sizeof(struct outcome), 8)};
+    if (!f.outcomes)
+        return pra__nomem(&x->error);
+    memset(f.outcomes, 0, x->sink_count * sizeof(struct outcome));
+    const pra_executor *executor = &x->handler->executor;
+    if (executor->parallel_for(executor->ctx, x->sink_count, one_query, &f))
+        return pra_error_set_cstr(&x->error, PRA_ERR_RETRY, "no threads for the queries now");
+    for (size_t i = 0; i < x->sink_count; i++) {
+        if (f.outcomes[i].code) {
+            x->error = f.outcomes[i].err;
+            return f.outcomes[i].code;
+        }
+    }
+    return PRA_OK;
+}
+
+static int fill_in_turn(pra_exchange *x)
+{
+    int rc = PRA_OK;
+    for (size_t i = 0; i < x->sink_count && rc == PRA_OK; i++)
+        rc = process(x, i, &x->error);
+    return rc;
+}
+
+int pra__sinks_fill(pra_exchange *x)
+{
+    const pra_handler *h = x->handler;
+    if (h->vtbl.read)
+        return h->vtbl.read(h->self, &x->context, x->read, x->sinks, &x->error);
+    if (!h->vtbl.process_query)
+        return pra_error_set_cstr(&x->error, PRA_ERR_NOT_SUPPORTED, "this storage takes no reads");
+    int parallel = x->sink_count > 1 && h->executor.parallel_for &&
+                   (h->vtbl.flags & PRA_STORAGE_PARALLEL_QUERIES);
+    return parallel ? fill_in_parallel(x) : fill_in_turn(x);
+}

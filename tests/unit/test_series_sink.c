@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pra.h"
+
+#define S(text) {text, sizeof(text) - 1}
+
+static const pra_label up[] = {{S("__name__"), S("up")}};
+
+struct fixture {
+    pra_series_sink *sink;
+    pra_buffer *out;
+    pra_error err;
+};
+
+static void open_sink(struct fixture *f, int64_t start_ms, int64_t end_ms, const pra_limits *limits)
+{
+    memset(&f->err, 0, sizeof(f->err));
+    assert_int_equal(pra_series_sink_new(NULL, start_ms, end_ms, limits, &f->sink), PRA_OK);
+    assert_int_equal(pra_buffer_new(NULL, &f->out), PRA_OK);
+}
+
+static void close_sink(struct fixture *f)
+{
+    pra_series_sink_free(f->sink);
+    pra_buffer_free(f->out);
+}
+
+static void assert_answer(struct fixture *f, const char *bytes, size_t len)
+{
+    const pra_series_sink *sinks[] = {f->sink};
+    pra_buffer_reset(f->out);
+    assert_int_equal(pra_read_response_encode(sinks, 1, f->out, &f->err), PRA_OK);
+    assert_int_equal(pra_buffer_len(f->out), len);
+    assert_memory_equal(pra_buffer_data(f->out), bytes, len);
+}
+
+#define ASSERT_ANSWER(f, bytes) assert_answer(f, bytes, sizeof(bytes) - 1)
+
+/* results { timeseries { labels { "__name__", "up" } samples { 1, t 1 } samples { t 2 } } } */
+#define TWO_SAMPLES                                                                                \
+    "\x0a\x23\x0a\x21\x0a\x0e\x0a\x08__name__\x12\x02up"                                           \
+    "\x12\x0b\x09\0\0\0\0\0\0\xf0\x3f\x10\x01\x12\x02\x10\x02"
+
+static void writes_the_bytes_of_the_schema(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t t[] = {1, 2};
+    const double v[] = {1, 0};
+    open_sink(&f, 0, 10, NULL);
+    ASSERT_ANSWER(&f, "\x0a\0");
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 2, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, TWO_SAMPLES);
+    assert_int_equal(pra_series_sink_series_count(f.sink), 1);
+    assert_int_equal(pra_series_sink_sample_count(f.sink), 2);
+    close_sink(&f);
+}
+
+static void R05_both_ends_of_the_range_are_inclusive(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t t[] = {INT64_MIN, 0, 1, 2, 3, INT64_MAX};
+    const double v[] = {9, 9, 1, 0, 9, 9};
+    open_sink(&f, 1, 2, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 6, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, TWO_SAMPLES);
+    close_sink(&f);
+
+    open_sink(&f, INT64_MIN, INT64_MAX, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 6, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_sample_count(f.sink), 6);
+    close_sink(&f);
+
+    open_sink(&f, 4, INT64_MAX - 1, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 6, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, "\x0a\0"); /* no samples left: no series */
+    close_sink(&f);
+}
+
+static void sorts_samples_and_keeps_the_last_of_equal_times(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t t[] = {2, 1, 2, 99};
+    const double v[] = {7, 1, 0, 3};
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 4, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, TWO_SAMPLES);
+    close_sink(&f);
+
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    for (int i = 0; i < 4; i++)
+        assert_int_equal(pra_series_sink_samples(f.sink, &t[i], &v[i], 1, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, TWO_SAMPLES);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_ERR_STATE);
+    assert_int_equal(pra_series_sink_samples(f.sink, t, v, 1, &f.err), PRA_ERR_STATE);
+    close_sink(&f);
+}
+
+static void sorts_labels_and_leaves_out_empty_values(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const pra_label labels[] = {{S("b"), S("2")}, {S("x"), S("")}, {S("a"), S("1")}};
+    const int64_t t = 1;
+    const double v = 0;
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, labels, 3, &t, &v, 1, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, "\x0a\x16\x0a\x14\x0a\x06\x0a\x01"
+                      "a\x12\x01"
+                      "1\x0a\x06\x0a\x01"
+                      "b\x12\x01"
+                      "2\x12\x02\x10\x01");
+    close_sink(&f);
+}
+
+static void refuses_labels_that_a_reader_would_choke_on(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const pra_label twice[] = {{S("a"), S("1")}, {S("b"), S("1")}, {S("a"), S("2")}};
+    const pra_label unnamed[] = {{S("a"), S("1")}, {S(""), S("2")}};
+    const pra_label latin1[] = {{S("a"), S("\xe9")}};
+    const int64_t t = 1;
+    const double v = 1;
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, twice, 3, &t, &v, 1, &f.err), PRA_ERR_LABELS);
+    assert_non_null(strstr(f.err.message, "\"a\""));
+    assert_int_equal(pra_series_sink_add(f.sink, unnamed, 2, &t, &v, 1, &f.err), PRA_ERR_LABELS);
+    assert_int_equal(pra_series_sink_add(f.sink, latin1, 1, &t, &v, 1, &f.err), PRA_ERR_LABELS);
+    ASSERT_ANSWER(&f, "\x0a\0");
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, &t, &v, 1, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_series_count(f.sink), 1);
+    close_sink(&f);
+}
+
+static void W42_payloads_of_nan_and_the_sign_of_zero_survive(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const uint64_t bits[] = {PRA_STALE_NAN_BITS, 0x8000000000000000, 0xfff8000000000123};
+    double v[3];
+    const int64_t t[] = {1, 2, 3};
+    memcpy(v, bits, sizeof(v));
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_add(f.sink, NULL, 0, t, v, 3, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, "\x0a\x29\x0a\x27"
+                      "\x12\x0b\x09\x02\0\0\0\0\0\xf0\x7f\x10\x01"
+                      "\x12\x0b\x09\0\0\0\0\0\0\0\x80\x10\x02"
+                      "\x12\x0b\x09\x23\x01\0\0\0\0\xf8\xff\x10\x03");
+    close_sink(&f);
+}
+
+static void R09_limits_end_the_answer_and_stay(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t t[] = {1, 2, 3, 4};
+    const double v[] = {1, 2, 3, 4};
+    pra_limits limits = {.size = sizeof(limits), .max_read_samples = 5};
+    open_sink(&f, 0, 10, &limits);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 4, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 4, &f.err), PRA_ERR_SAMPLE_LIMIT);
+    assert_non_null(strstr(f.err.message, "exceeded sample limit (5)"));
+    assert_int_equal(f.err.http_status, 400);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, NULL), PRA_ERR_SAMPLE_LIMIT);
+    assert_int_equal(pra_series_sink_samples(f.sink, t, v, 1, NULL), PRA_ERR_SAMPLE_LIMIT);
+    assert_int_equal(pra_series_sink_end(f.sink, NULL), PRA_ERR_SAMPLE_LIMIT);
+    close_sink(&f);
+
+    limits = (pra_limits){.size = sizeof(limits), .max_response_bytes = 60};
+    open_sink(&f, 0, 10, &limits);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 2, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 2, &f.err),
+                     PRA_ERR_RESPONSE_TOO_LARGE);
+    assert_non_null(strstr(f.err.message, "--limit.response-size"));
+    close_sink(&f);
+}
+
+static void a_series_begun_and_not_ended_is_dropped(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t t[] = {1, 2};
+    const double v[] = {1, 0};
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_begin(f.sink, NULL, 0, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_samples(f.sink, t, v, 2, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 2, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, TWO_SAMPLES);
+    close_sink(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(writes_the_bytes_of_the_schema),
+        cmocka_unit_test(R05_both_ends_of_the_range_are_inclusive),
+        cmocka_unit_test(sorts_samples_and_keeps_the_last_of_equal_times),
+        cmocka_unit_test(sorts_labels_and_leaves_out_empty_values),
+        cmocka_unit_test(refuses_labels_that_a_reader_would_choke_on),
+        cmocka_unit_test(W42_payloads_of_nan_and_the_sign_of_zero_survive),
+        cmocka_unit_test(R09_limits_end_the_answer_and_stay),
+        cmocka_unit_test(a_series_begun_and_not_ended_is_dropped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
