@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A write of 2,000 series through the handler with a storage that does nothing but look. */
+#include "bench.h"
+
+#include <snappy-c.h>
+#include <stdlib.h>
+
+typedef struct handler_bench {
+    bench_bytes raw;
+    bench_bytes block;
+    bench_bytes scratch;
+    bench_heap heap;
+    pra_alloc alloc;
+    pra_handler *handler;
+    pra_exchange *exchange;
+    pra_write_request *request;
+    size_t series; /* that the storage has seen in the last write */
+} handler_bench;
+
+static int look(void *self, const pra_context *ctx, const pra_write_request *request,
+                pra_write_result *result, pra_error *err)
+{
+    (void)ctx, (void)result, (void)err;
+    handler_bench *b = self;
+    pra_columns columns = {.size = sizeof columns};
+    int rc = pra_write_request_columns(request, &columns);
+    b->series = columns.series_count;
+    return rc;
+}
+
+static const pra_storage_vtbl noop = {.size = sizeof noop, .write = look};
+
+static void run_snappy(void *ctx)
+{
+    handler_bench *b = ctx;
+    size_t len = b->scratch.len;
+    bench_require(snappy_uncompress(b->block.ptr, b->block.len, b->scratch.ptr, &len) == SNAPPY_OK,
+                  "snappy");
+}
+
+static void run_canonicalize(void *ctx)
+{
+    handler_bench *b = ctx;
+    bench_require(pra_write_request_decode_snappy(b->request, PRA_WRITE_V1, b->block.ptr,
+                                                  b->block.len, NULL, NULL) == PRA_OK &&
+                      pra_write_request_canonicalize(b->request, NULL, NULL) == 0,
+                  "decode");
+}
+
+#define STR(literal)                                                                               \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
+
+static void run_exchange(void *ctx)
+{
+    handler_bench *b = ctx;
+    static const pra_header headers[] = {
+        {STR("Host"), STR("127.0.0.1:9201")},
+        {STR("User-Agent"), STR("Prometheus/2.42.0")},
+        {STR("Content-Encoding"), STR("snappy")},
+        {STR("Content-Type"), STR("application/x-protobuf")},
+        {STR("X-Prometheus-Remote-Write-Version"), STR("0.1.0")},
+    };
+    static const pra_request_head head = {
+        .size = sizeof head,
+        .method = STR("POST"),
+        .target = STR("/api/v1/write"),
+        .headers = headers,
+        .header_count = sizeof headers / sizeof *headers,
+    };
+    b->series = 0;
+    bench_require(pra_exchange_begin(b->exchange, &head) == PRA_OK &&
+                      pra_exchange_feed(b->exchange, b->block.ptr, b->block.len) == PRA_OK &&
+                      pra_exchange_end(b->exchange) == PRA_OK &&
+                      pra_exchange_run(b->exchange) == PRA_OK &&
+                      pra_exchange_status(b->exchange) == 204,
+                  "exchange");
+    bench_require(b->series == 2000, "the storage has not seen all series");
+}
+
+int main(int argc, char **argv)
+{
+    static const bench_case cases[] = {
+        {"snappy alone", run_snappy, NULL, 0},
+        {"snappy + decode + canonicalize", run_canonicalize, NULL, 0},
+        {"whole exchange", run_exchange, NULL, 0},
+    };
+    bench_args args;
+    bench_parse(argc, argv, &args);
+    handler_bench b = {0};
+    const char *name = "handler, write of 2,000 series";
+    if (!bench_data("write-v1-2000-series.pb", &b.raw)) {
+        bench_skip(name, "no data file (set PRA_BENCH_DATA to the folder that has it)");
+        return 0;
+    }
+    b.block = bench_compress(b.raw);
+    b.scratch = (bench_bytes){malloc(b.raw.len), b.raw.len};
+    b.alloc = bench_heap_alloc(&b.heap);
+    pra_storage storage = {&noop, &b};
+    bench_require(pra_handler_new(&b.alloc, &storage, NULL, &b.handler, NULL) == PRA_OK &&
+                      pra_exchange_new(b.handler, NULL, &b.exchange) == PRA_OK &&
+                      pra_write_request_new(NULL, &b.request) == PRA_OK,
+                  "set up");
+    bench_group group = {name, cases, 3, 32, &b};
+    bench_run(&group, &args);
+    if (args.only_group == NULL) {
+        size_t before = b.heap.calls;
+        run_exchange(&b);
+        bench_value(name, "allocator calls, warm", (double)(b.heap.calls - before), "calls", 0);
+    }
+    pra_exchange_free(b.exchange);
+    pra_handler_free(b.handler);
+    pra_write_request_free(b.request);
+    bench_require(b.heap.live == 0, "memory left over");
+    free(b.raw.ptr);
+    free(b.block.ptr);
+    free(b.scratch.ptr);
+    return 0;
+}

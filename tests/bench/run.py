@@ -1,0 +1,160 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the benchmark programs and prints one table.
+
+Each program measures its cases in turn, round after round, and is itself run several times in turn
+with the others. A ratio is the median of the ratios round by round, so that what disturbs a round
+disturbs both sides. Compare ratios; times are those of this machine in this minute.
+"""
+
+import argparse
+import json
+import pathlib
+import re
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="benchmarks to run (decode, response, ...); "
+                        "default: all")
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "bench")
+    parser.add_argument("--json", action="store_true", help="one object a line, for programs")
+    parser.add_argument("--instructions", action="store_true",
+                        help="also count instructions (valgrind): slow, and without noise")
+    parser.add_argument("--processes", type=int, default=3, help="runs of each program")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds in each run")
+    return parser.parse_args()
+
+
+def programs(options):
+    found = {path.name.removeprefix("bench_"): path
+             for path in sorted((options.build / "tests" / "bench").glob("bench_*"))
+             if path.is_file() and path.stat().st_mode & 0o100}
+    unknown = set(options.names) - found.keys()
+    if unknown or not found:
+        sys.exit(f"bench: no benchmark {', '.join(sorted(unknown))} (there are: "
+                 f"{', '.join(found) or 'none, not built'})")
+    return [path for name, path in found.items() if not options.names or name in options.names]
+
+
+def run(path, *flags):
+    result = subprocess.run([path, *flags], stdout=subprocess.PIPE, text=True, check=False)
+    if result.returncode != 0:
+        sys.exit(f"bench: {path.name} failed")
+    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+
+def measure(options):
+    """Rows by (group, name) in the order of their first appearance."""
+    rows = {}
+    paths = programs(options)
+    for number in range(options.processes):
+        for path in paths:
+            print(f"run {number + 1} of {options.processes}: {path.name}", file=sys.stderr)
+            for row in run(path, "--rounds", str(options.rounds)):
+                key = (row["group"], row.get("name", ""))
+                kept = rows.setdefault(key, {**row, "program": path, "samples": []})
+                kept["samples"] += row.get("samples", [])
+                if "value" in row:
+                    kept["value"] = max(kept["value"], row["value"])
+    return list(rows.values())
+
+
+def instructions(row):
+    """Instructions of one iteration: what two more iterations add, halved."""
+    totals = []
+    for iterations in (2, 4):
+        result = subprocess.run(
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", row["program"],
+             "--only", row["group"], row["name"], str(iterations)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
+        match = re.search(r"Collected : (\d+)", result.stderr)
+        if result.returncode != 0 or not match:
+            sys.exit(f"bench: valgrind on {row['program'].name} failed\n{result.stderr}")
+        totals.append(int(match[1]))
+    return (totals[1] - totals[0]) // 2
+
+
+def evaluate(rows, count_instructions):
+    """Adds median, min, mad, ratio, and whether the target is met. The first timed row of a group
+    is what the others are divided by."""
+    bases = {}
+    for row in rows:
+        samples = row["samples"]
+        if not samples:
+            row["met"] = None if row.get("target") is None else row["value"] <= row["target"]
+            continue
+        base = bases.setdefault(row["group"], row)
+        row["median"] = statistics.median(samples)
+        row["min"] = min(samples)
+        row["mad"] = statistics.median(abs(s - row["median"]) for s in samples)
+        if row is not base:
+            row["ratio"] = statistics.median(
+                s / b for s, b in zip(samples, base["samples"], strict=True))
+        row["met"] = row["ratio"] <= row["target"] if row.get("target") else None
+        if count_instructions:
+            row["instructions"] = instructions(row)
+            if row is not base:
+                row["instruction_ratio"] = row["instructions"] / base["instructions"]
+
+
+def cells(row):
+    target = f"<= {row['target']:g}" if row.get("target") is not None and row["met"] is not None else ""
+    verdict = {None: "", True: "met", False: "MISSED"}[row["met"]]
+    if not row["samples"]:
+        return [row["name"], f"{row['value']:.6g} {row['unit']}", "", "", "", target, verdict]
+    ratio = f"{row['ratio']:.2f}" if "ratio" in row else "1"
+    cell = [row["name"], f"{row['median']:.1f} us", f"{row['min']:.1f}", f"{row['mad']:.1f}",
+            ratio, target, verdict]
+    if "instructions" in row:
+        cell += [f"{row['instructions']:,}", f"{row.get('instruction_ratio', 1):.2f}"]
+    return cell
+
+
+def print_table(rows, options):
+    head = ["", "median", "min", "mad", "ratio", "target", ""]
+    if options.instructions:
+        head += ["instructions", "ratio"]
+    lines = [head]
+    group = None
+    for row in rows:
+        if row["group"] != group:
+            group = row["group"]
+            lines.append([f"{group}:"])
+        if "skipped" in row:
+            lines.append([f"  skipped: {row['skipped']}"])
+        else:
+            name, *rest = cells(row)
+            lines.append([f"  {name}", *rest])
+    widths = [max(len(line[i]) for line in lines if len(line) > max(i, 1))
+              for i in range(len(head))]
+    for line in lines:
+        if len(line) == 1:
+            print(line[0])
+            continue
+        padded = [line[0].ljust(widths[0])]
+        padded += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        print("  ".join(padded).rstrip())
+
+
+def main():
+    options = arguments()
+    rows = measure(options)
+    # A program may print a group's rows apart from each other.
+    order = list(dict.fromkeys(row["group"] for row in rows))
+    rows.sort(key=lambda row: order.index(row["group"]))
+    evaluate([row for row in rows if "skipped" not in row], options.instructions)
+    if options.json:
+        for row in rows:
+            print(json.dumps({k: v for k, v in row.items() if k != "program"}))
+    else:
+        print_table(rows, options)
+
+
+if __name__ == "__main__":
+    main()
