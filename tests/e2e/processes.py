@@ -37,13 +37,13 @@ def _die_with_parent():
 class Process:
     """One program, its output in a file, and the port it listens on."""
 
-    def __init__(self, name, argv, cwd, env=None):
+    def __init__(self, name, argv, cwd, env=None, stdin=False):
         self.name = name
         self.log = pathlib.Path(cwd) / f"{name}.log"
         with open(self.log, "ab") as out:
             self._child = subprocess.Popen(
                 [str(a) for a in argv], cwd=cwd, env={**os.environ, **(env or {})},
-                stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
+                stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent)
 
     def returncode(self):
@@ -73,6 +73,10 @@ class Process:
             if fields[3] == "0A" and fields[9] in inodes:
                 return int(fields[1].rpartition(":")[2], 16)
         return None
+
+    def enter(self):
+        """What a user does who presses Enter."""
+        self._child.communicate(b"\n")
 
     def kill(self):
         """kill -9."""

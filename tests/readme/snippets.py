@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The fenced blocks of the README. A comment before each says how it is run:
+
+<!-- run: serve -->           a command that goes on running
+<!-- run: prometheus.yml -->  added to the configuration of a prometheus
+<!-- run: console -->         commands after "$ ", each with what it prints (numbers may differ)
+<!-- run: c --> python, lua   a storage, started and then written to
+<!-- run: ctest NAME -->      something that takes long; the ctest test NAME does it
+"""
+
+import dataclasses
+import pathlib
+import re
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+_BLOCK = re.compile(r"^(?:<!-- run: ([^\n]*?) -->\n)?```(\w*)\n(.*?)^```$", re.M | re.S)
+
+
+@dataclasses.dataclass
+class Snippet:
+    how: str
+    language: str
+    text: str
+
+
+def snippets():
+    readme = (ROOT / "README.md").read_text()
+    return [Snippet(how or "", language, text) for how, language, text in _BLOCK.findall(readme)]
+
+
+def only(how):
+    found = [s for s in snippets() if s.how == how]
+    assert len(found) == 1, f"README.md has {len(found)} blocks to run as {how}"
+    return found[0]
