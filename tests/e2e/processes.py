@@ -42,7 +42,7 @@ class Process:
         self.log = pathlib.Path(cwd) / f"{name}.log"
         with open(self.log, "ab") as out:
             self._child = subprocess.Popen(
-                [str(a) for a in argv], cwd=cwd, env={**os.environ, **(env or {})},
+                [str(a) for a in argv], cwd=cwd, env={**os.environ, **{k: str(v) for k, v in (env or {}).items()}},
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 preexec_fn=_die_with_parent)
 

@@ -94,17 +94,22 @@ class Prometheus:
     def appended(self):
         return self.metric("prometheus_tsdb_head_samples_appended_total")
 
-    def acknowledged(self):
-        return self.metric("prometheus_remote_storage_samples_total")
+    def sending(self):
+        """What became of the samples appended. Prometheus counts each attempt as sent."""
+        now = self.metrics()
+        of = {kind: now[f"prometheus_remote_storage_samples_{kind}_total"]
+              for kind in ("failed", "retried", "dropped")}
+        tried = now["prometheus_remote_storage_samples_total"] - of["retried"]
+        pending = now["prometheus_remote_storage_samples_pending"]
+        return {**of, "tried": tried, "pending": pending, "acknowledged": tried - of["failed"],
+                "metadata": now["prometheus_remote_storage_metadata_total"],
+                "metadata_failed": now["prometheus_remote_storage_metadata_failed_total"]}
 
     def wait_all_sent(self):
-        """After the end of scraping: every sample has been sent, acknowledged or given up."""
+        """After the end of scraping: every sample has been acknowledged or given up."""
         def done():
-            now = self.metrics()
-            through = sum(now.get(f"prometheus_remote_storage_samples{kind}_total", 0.0)
-                          for kind in ("", "_failed", "_dropped"))
-            return (through == now["prometheus_tsdb_head_samples_appended_total"]
-                    and now["prometheus_remote_storage_samples_pending"] == 0)
+            now = self.sending()
+            return now["tried"] == self.appended() and now["pending"] == 0
         wait_until(done, "all samples are sent", self.process)
 
     def query(self, expression, time):

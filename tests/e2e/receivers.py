@@ -3,7 +3,8 @@
 
 import os
 import pathlib
-import shutil
+import re
+import subprocess
 
 import pytest
 
@@ -13,8 +14,7 @@ from prometheus import Prometheus, http_get
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("PRA_BUILD_DIR", ROOT / "build" / "asan"))
 PRA = BUILD / "bin" / "pra"
-PYTHON = os.environ.get("PRA_PYTHON", shutil.which("python3"))
-LUA = os.environ.get("PRA_LUA", shutil.which("lua5.4") or "lua5.4")
+LISTEN = "127.0.0.1:9201"  # where the examples listen
 
 
 def lacking(reason):
@@ -69,29 +69,64 @@ def _serve(storage):
     return make
 
 
-def _script(interpreter, script, environment_name):
+def _script(language):
+    """The example as it stands, on another port."""
     def make(processes, workdir):
-        path = ROOT / script
-        if not path.exists():
-            lacking(f"{script} is not there")
-        if environment_name not in os.environ:
-            lacking(f"not built ({environment_name} is not set; ctest sets it)")
-        return Receiver(processes, workdir, "receiver",
-                        lambda listen: [interpreter, path, listen], env=interpreter_env())
+        interpreter, example = script(language)
+        text = example.read_text()
+        assert text.count(LISTEN) == 1, f"{example} does not listen on {LISTEN}"
+        copy = pathlib.Path(workdir) / example.name
+
+        def argv(listen):
+            copy.write_text(text.replace(LISTEN, listen))
+            return [interpreter, copy]
+        return Receiver(processes, workdir, "receiver", argv, env=interpreter_env())
     return make
 
 
+def script(language):
+    """(interpreter, example) of a language whose package is built."""
+    interpreter, suffix, module = {
+        "python": ("/usr/bin/python3", "py", "python/prom_remote_api/_pra.*so"),
+        "lua": ("/usr/bin/lua5.4", "lua", "lua/prom_remote_api/core.so"),
+    }[language]
+    if not list(BUILD.glob(module)):
+        lacking(f"the {language} package is not built ({BUILD / module})")
+    return interpreter, ROOT / language / "examples" / f"memory_backend.{suffix}"
+
+
+def moody(language, mood, processes, workdir):
+    """A storage of tests/e2e/storages that refuses its first writes."""
+    interpreter, example = script(language)
+    path = pathlib.Path(__file__).parent / "storages" / f"moody{example.suffix}"
+    return Receiver(processes, workdir, "receiver", lambda listen: [interpreter, path, listen, mood],
+                    env=interpreter_env())
+
+
+def cache(name):
+    """A setting of the build."""
+    text = (BUILD / "CMakeCache.txt").read_text()
+    match = re.search(rf"^{name}:\w+=(.*)$", text, re.M)
+    return match[1] if match else ""
+
+
 def interpreter_env():
-    """What an interpreter needs to load our library from the build tree."""
-    preload = os.environ.get("PRA_PRELOAD")  # the sanitizer's run-time library
-    return {"LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0"} if preload else {}
+    """What an interpreter needs to load our packages from the build tree."""
+    env = {"PYTHONPATH": BUILD / "python", "PYTHONDONTWRITEBYTECODE": "1",
+           "LUA_PATH": f"{BUILD}/lua/?/init.lua;;", "LUA_CPATH": f"{BUILD}/lua/?.so;;"}
+    if "address" in cache("PRA_SANITIZE"):
+        library = subprocess.run([cache("CMAKE_C_COMPILER"), "-print-file-name=libasan.so"],
+                                 check=True, capture_output=True, text=True).stdout.strip()
+        # The interpreters themselves leave memory to the end of the process.
+        env |= {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"}
+    return env
 
 
 RECEIVERS = {
     "prometheus": PrometheusReceiver,
     "sqlite": _serve(lambda workdir: f"sqlite:{workdir}/store.db"),
     "memory": _serve(lambda workdir: "memory:"),
-    "python": _script(PYTHON, "python/examples/memory_backend.py", "PYTHONPATH"),
-    "lua": _script(LUA, "lua/examples/memory_backend.lua", "LUA_CPATH_5_4"),
+    "python": _script("python"),
+    "lua": _script("lua"),
     "serve_lua": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/memory_backend.lua"),
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps that several tests share."""
 
+import sqlite3
 import time
 
 import compare
@@ -45,9 +46,24 @@ def assert_read_back(processes, workdir, sender, receiver):
 
 
 def assert_all_acknowledged(sender):
-    now = sender.metrics()
-    assert now["prometheus_remote_storage_samples_total"] == sender.appended()
-    for kind in ("failed", "dropped"):
-        assert now[f"prometheus_remote_storage_samples_{kind}_total"] == 0, kind
-    assert now["prometheus_remote_storage_metadata_total"] > 0
-    assert now["prometheus_remote_storage_metadata_failed_total"] == 0
+    now = sender.sending()
+    assert now["acknowledged"] == sender.appended(), now
+    assert now["failed"] == 0 and now["dropped"] == 0, now
+    assert now["metadata"] > 0 and now["metadata_failed"] == 0, now
+
+
+def stored_samples(workdir):
+    """(samples, stale markers) in the SQLite store."""
+    database = sqlite3.connect(f"file:{workdir}/store.db?mode=ro", uri=True)
+    try:
+        return database.execute("SELECT count(*), sum(value = x'7FF0000000000002')"
+                                " FROM samples").fetchone()
+    finally:
+        database.close()
+
+
+def assert_stored(workdir, sender):
+    """The store has what was acknowledged: nothing less, nothing twice."""
+    samples, stale = stored_samples(workdir)
+    assert samples == sender.sending()["acknowledged"]
+    assert stale > 0

@@ -25,9 +25,15 @@ def test_every_snippet_says_how_it_is_run():
     for snippet in snippets():
         if snippet.how.startswith("ctest "):
             name = snippet.how.removeprefix("ctest ")
-            assert name in os.environ["PRA_CTEST_NAMES"].split(","), f"no ctest test {name}"
+            assert name in ctest_names(), f"no ctest test {name}"
         else:
             assert snippet.how in KINDS, f"no way to run is given for\n{snippet.text}"
+
+
+def ctest_names():
+    listing = subprocess.run(["ctest", "--test-dir", receivers.BUILD, "-N"], check=True,
+                             capture_output=True, text=True).stdout
+    return set(re.findall(r"^ *Test +#\d+: (\S+)$", listing, re.M))
 
 
 # ---- the first steps
@@ -96,9 +102,10 @@ def compile_c(folder, text, *packages):
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", *packages], check=True,
                            env={**os.environ, "PKG_CONFIG_PATH": str(pkgconfig)},
                            capture_output=True, text=True).stdout.split()
-    sanitize = os.environ.get("PRA_SANITIZE")
-    subprocess.run([os.environ.get("CC", "cc"), "-Wall", "snippet.c", "-o", "snippet", *flags,
-                    *([f"-fsanitize={sanitize}"] if sanitize else [])], cwd=folder, check=True)
+    sanitize = receivers.cache("PRA_SANITIZE")
+    subprocess.run([receivers.cache("CMAKE_C_COMPILER"), "-Wall", "snippet.c", "-o", "snippet",
+                    *flags, *([f"-fsanitize={sanitize}"] if sanitize else [])],
+                   cwd=folder, check=True)
     return {"LD_LIBRARY_PATH": str(pkgconfig.parent)}
 
 
@@ -136,18 +143,11 @@ def test_c(processes, tmp_path):
 
 @pytest.mark.parametrize("language", ["python", "lua"])
 def test_script(processes, tmp_path, language):
-    extension, interpreter, variable = {
-        "python": ("py", receivers.PYTHON, "PYTHONPATH"),
-        "lua": ("lua", receivers.LUA, "LUA_CPATH_5_4"),
-    }[language]
-    if variable not in os.environ:
-        receivers.lacking(f"the {language} package is not built")
+    interpreter, example = receivers.script(language)
     text = only(language).text
-    example = ROOT / language / "examples" / f"memory_backend.{extension}"
     assert text.strip() in example.read_text(), f"not what is in {example}"
-    script = tmp_path / f"memory_backend.{extension}"
-    script.write_text(text)
-    process = processes.start("script", [interpreter, script], cwd=tmp_path,
+    (tmp_path / example.name).write_text(text)
+    process = processes.start("script", [interpreter, example.name], cwd=tmp_path,
                               env=receivers.interpreter_env())
     assert process.port() == PORT
     write_and_read_one()
