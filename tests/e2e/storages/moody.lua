@@ -10,7 +10,7 @@ local answers = {
 }
 
 function moody.write(ctx, request)
-  if refused < 5 then
+  if #request > 0 and refused < 5 then
     refused = refused + 1
     answers[arg[2]]()
   end
