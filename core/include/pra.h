@@ -792,6 +792,8 @@ PRA_API int pra_handler_new(const pra_alloc *alloc, const pra_storage *storage,
                             const pra_handler_opts *opts, pra_handler **out, pra_error *err);
 /** NULL is allowed. All its exchanges must have been freed. */
 PRA_API void pra_handler_free(pra_handler *handler);
+/** The limits in force, every field set. Set out->size first. */
+PRA_API int pra_handler_limits(const pra_handler *handler, pra_limits *out);
 /** Calls the storage's metrics entry, if it has one. */
 PRA_API int pra_handler_metrics(pra_handler *handler, pra_buffer *out);
 

@@ -73,6 +73,16 @@ void pra_handler_free(pra_handler *handler)
     pra__free(&alloc, handler, sizeof(*handler));
 }
 
+int pra_handler_limits(const pra_handler *handler, pra_limits *out)
+{
+    size_t size = out ? out->size : 0;
+    if (!handler || size < sizeof(size_t))
+        return PRA_ERR_INVALID_ARG;
+    memcpy(out, &handler->limits, size < sizeof(*out) ? size : sizeof(*out));
+    out->size = size;
+    return PRA_OK;
+}
+
 int pra_handler_metrics(pra_handler *handler, pra_buffer *out)
 {
     return handler->vtbl.metrics ? handler->vtbl.metrics(handler->self, out) : PRA_OK;
