@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Answers as libmicrohttpd wants them. */
+#include "internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { COPY_BYTES = 256 << 10, BLOCK_BYTES = 64 << 10, HEADER_BYTES = 1024 };
+
+void pra__answer_header(pra__answer *a, const char *name, const char *value)
+{
+    if (a->response && value)
+        (void)MHD_add_response_header(a->response, name, value);
+}
+
+void pra__answer_text(pra__answer *out, unsigned status, const char *content_type, const void *text,
+                      size_t len)
+{
+    out->status = status;
+    out->response = /* copies; the cast is for its signature */
+        MHD_create_response_from_buffer(len, (void *)text, MHD_RESPMEM_MUST_COPY);
+    pra__answer_header(out, "Content-Type", content_type);
+}
+
+void pra__answer_line(pra__answer *out, unsigned status, const char *fmt, ...)
+{
+    char text[512];
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(text, sizeof(text) - 1, fmt, args);
+    va_end(args);
+    size_t len = n < 0 ? 0 : (size_t)n < sizeof(text) - 1 ? (size_t)n : sizeof(text) - 2;
+    text[len++] = '\n';
+    pra__answer_text(out, status, "text/plain; charset=utf-8", text, len);
+}
+
+static void copy_headers(pra__answer *a, const pra_exchange *x)
+{
+    const pra_header *headers = NULL;
+    size_t count = pra_exchange_headers(x, &headers);
+    for (size_t i = 0; i < count; i++) {
+        char name[128], value[HEADER_BYTES];
+        if (headers[i].name.len >= sizeof(name) || headers[i].value.len >= sizeof(value))
+            continue;
+        (void)snprintf(name, sizeof(name), "%.*s", (int)headers[i].name.len, headers[i].name.ptr);
+        (void)snprintf(value, sizeof(value), "%.*s", (int)headers[i].value.len,
+                       headers[i].value.len ? headers[i].value.ptr : "");
+        pra__answer_header(a, name, value);
+    }
+}
+
+static void no_answer(pra__answer *out, const char *why)
+{
+    pra__answer_line(out, 503, "%s: try again later", why);
+}
+
+void pra__answer_copy(pra__answer *out, pra_server *s, pra_exchange *x)
+{
+    pra_buffer *whole = NULL;
+    const void *piece = NULL;
+    size_t len = 0;
+    int rc = pra_buffer_new(&s->alloc, &whole);
+    while (rc == PRA_OK && (rc = pra_exchange_body(x, &piece, &len)) == PRA_OK)
+        rc = pra_buffer_append(whole, piece, len);
+    if (rc == PRA_DONE) {
+        pra__answer_text(out, (unsigned)pra_exchange_status(x), NULL, pra_buffer_data(whole),
+                         pra_buffer_len(whole));
+        copy_headers(out, x);
+    } else {
+        no_answer(out, "out of memory");
+    }
+    pra_buffer_free(whole);
+}
+
+/* ---- large answers: the exchange stays until they are sent */
+
+struct large {
+    pra_server *server;
+    pra__worker *worker; /* NULL: the exchange has left its worker */
+    pra_exchange *exchange;
+    const char *piece;
+    size_t piece_len;
+};
+
+static ssize_t read_large(void *cls, uint64_t pos, char *buf, size_t max)
+{
+    struct large *l = cls;
+    (void)pos;
+    while (l->piece_len == 0) {
+        const void *piece;
+        int rc = pra_exchange_body(l->exchange, &piece, &l->piece_len);
+        if (rc)
+            return rc == PRA_DONE ? MHD_CONTENT_READER_END_OF_STREAM
+                                  : MHD_CONTENT_READER_END_WITH_ERROR;
+        l->piece = piece;
+    }
+    size_t n = l->piece_len < max ? l->piece_len : max;
+    memcpy(buf, l->piece, n);
+    l->piece += n;
+    l->piece_len -= n;
+    return (ssize_t)n;
+}
+
+static void free_large(void *cls)
+{
+    struct large *l = cls;
+    pra_server *s = l->server;
+    if (l->worker)
+        pra__worker_give(s, l->worker);
+    else
+        pra__detached_free(s, l->exchange);
+    pra__give(s, l, sizeof(*l));
+}
+
+static void answer_large(pra__answer *out, pra_server *s, pra__worker *w, uint64_t length)
+{
+    struct large *l = pra__take(s, NULL, 0, sizeof(*l));
+    if (!l) {
+        no_answer(out, "out of memory");
+        pra__worker_give(s, w);
+        return;
+    }
+    *l = (struct large){.server = s, .worker = w, .exchange = w->exchange};
+    /* With the length known the storage has done its part, and the worker can go on without this
+     * exchange. A streamed answer still asks the storage while it is sent. */
+    if (length != UINT64_MAX && pra__worker_detach(s, w)) {
+        l->worker = NULL;
+        pra__worker_give(s, w);
+    }
+    out->status = (unsigned)pra_exchange_status(l->exchange);
+    out->response = MHD_create_response_from_callback(
+        length == UINT64_MAX ? MHD_SIZE_UNKNOWN : length, BLOCK_BYTES, read_large, l, free_large);
+    if (out->response)
+        copy_headers(out, l->exchange);
+    else
+        free_large(l);
+}
+
+void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w)
+{
+    uint64_t length = pra_exchange_body_length(w->exchange);
+    if (length > COPY_BYTES) {
+        answer_large(out, s, w, length);
+        return;
+    }
+    pra__answer_copy(out, s, w->exchange);
+    pra__worker_give(s, w);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The list of connections and the deadlines they have to keep. */
+#include "internal.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#define NEVER UINT64_MAX
+enum { LINGER_MS = 2000 };
+
+uint64_t pra__now_us(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+/* Bytes received on the socket, or acknowledged by the peer, since it was opened: the only signs of
+ * a first byte or of progress that libmicrohttpd does not hide. */
+static uint64_t socket_mark(int fd, enum pra__phase phase)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof(info);
+    memset(&info, 0, sizeof(info));
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &len))
+        return 0;
+    return phase == PRA__SENDING ? info.tcpi_bytes_acked : info.tcpi_bytes_received;
+}
+
+static uint64_t phase_deadline(const pra_server *s, enum pra__phase phase)
+{
+    switch (phase) {
+    case PRA__IDLE:
+        return pra__now_ms() + s->opts.idle_timeout_ms;
+    case PRA__HEAD:
+        return pra__now_ms() + s->opts.header_timeout_ms;
+    case PRA__BODY:
+    case PRA__SENDING:
+        return pra__now_ms() + s->opts.body_timeout_ms;
+    case PRA__BUSY:
+        break;
+    }
+    return NEVER;
+}
+
+static void enter(pra__conn *c, enum pra__phase phase)
+{
+    c->phase = phase;
+    c->deadline_ms = phase_deadline(c->server, phase);
+    c->mark = phase == PRA__IDLE || phase == PRA__SENDING ? socket_mark(c->fd, phase) : 0;
+}
+
+void pra__conn_enter(pra__conn *c, enum pra__phase phase)
+{
+    pthread_mutex_lock(&c->server->conns_lock);
+    if (c->phase != phase)
+        enter(c, phase);
+    pthread_mutex_unlock(&c->server->conns_lock);
+}
+
+void pra__conn_begin(pra__conn *c)
+{
+    c->begun = true;
+    c->began_us = pra__now_us();
+    pthread_mutex_lock(&c->server->conns_lock);
+    c->server->in_flight++;
+    enter(c, PRA__BODY);
+    pthread_mutex_unlock(&c->server->conns_lock);
+}
+
+void pra__conn_done(pra__conn *c)
+{
+    pra_server *s = c->server;
+    pthread_mutex_lock(&s->conns_lock);
+    enter(c, PRA__IDLE);
+    if (c->begun && --s->in_flight == 0)
+        pthread_cond_broadcast(&s->conns_changed);
+    pthread_mutex_unlock(&s->conns_lock);
+    c->begun = false;
+}
+
+void pra__conn_linger(pra__conn *c)
+{
+    char waste[16384];
+    uint64_t end = pra__now_ms() + LINGER_MS, now;
+    (void)shutdown(c->fd, SHUT_WR);
+    while ((now = pra__now_ms()) < end) {
+        struct pollfd p = {.fd = c->fd, .events = POLLIN};
+        if (poll(&p, 1, (int)(end - now)) < 0 && errno == EINTR)
+            continue;
+        ssize_t n = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+            break;
+    }
+}
+
+/* ---- the watchdog */
+
+static const char *overdue(enum pra__phase phase)
+{
+    switch (phase) {
+    case PRA__IDLE:
+        return "idle";
+    case PRA__HEAD:
+        return "header";
+    case PRA__BODY:
+        return "body";
+    default:
+        return "sending";
+    }
+}
+
+/* Brings one connection's deadline up to date; cuts it off when its time is up. */
+static void inspect(pra__conn *c, uint64_t now)
+{
+    if (c->phase == PRA__IDLE || c->phase == PRA__SENDING) {
+        uint64_t mark = socket_mark(c->fd, c->phase);
+        if (mark != c->mark) /* a first byte came, or some of the answer was taken */
+            enter(c, c->phase == PRA__IDLE ? PRA__HEAD : PRA__SENDING);
+    }
+    if (now < c->deadline_ms)
+        return;
+    pra__log_write(&c->server->log.sink, PRA_LOG_DEBUG, "connection timed out",
+                   "remote=%s timeout=%s", c->remote, overdue(c->phase));
+    if (c->phase != PRA__IDLE)
+        pra__metrics_refused(&c->server->metrics, "timeout");
+    c->deadline_ms = NEVER;
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
+static uint32_t tick_ms(const pra_server_opts *o)
+{
+    uint32_t least = o->idle_timeout_ms;
+    if (o->header_timeout_ms < least)
+        least = o->header_timeout_ms;
+    if (o->body_timeout_ms < least)
+        least = o->body_timeout_ms;
+    least /= 8;
+    return least < 5 ? 5 : least > 500 ? 500 : least;
+}
+
+static void *watch(void *arg)
+{
+    pra_server *s = arg;
+    uint32_t tick = tick_ms(&s->opts);
+    pthread_mutex_lock(&s->conns_lock);
+    while (!s->watchdog_stop) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_MONOTONIC, &until);
+        until.tv_nsec += (long)tick * 1000000;
+        until.tv_sec += until.tv_nsec / 1000000000;
+        until.tv_nsec %= 1000000000;
+        (void)pthread_cond_timedwait(&s->conns_changed, &s->conns_lock, &until);
+        uint64_t now = pra__now_ms();
+        for (pra__conn *c = s->conns; c; c = c->next)
+            inspect(c, now);
+    }
+    pthread_mutex_unlock(&s->conns_lock);
+    return NULL;
+}
+
+int pra__conns_start(pra_server *s)
+{
+    return pthread_create(&s->watchdog, NULL, watch, s) ? PRA_ERR_NOMEM : PRA_OK;
+}
+
+void pra__conns_stop(pra_server *s)
+{
+    pthread_mutex_lock(&s->conns_lock);
+    s->watchdog_stop = true;
+    pthread_cond_broadcast(&s->conns_changed);
+    pthread_mutex_unlock(&s->conns_lock);
+    (void)pthread_join(s->watchdog, NULL);
+}
+
+/* ---- opening and closing */
+
+static void describe(pra__conn *c)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char host[INET6_ADDRSTRLEN] = "";
+    if (!info || !info->client_addr)
+        return;
+    if (info->client_addr->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *a = (const void *)info->client_addr;
+        inet_ntop(AF_INET6, &a->sin6_addr, host, sizeof(host));
+        (void)snprintf(c->remote, sizeof(c->remote), "[%s]:%u", host, ntohs(a->sin6_port));
+    } else if (info->client_addr->sa_family == AF_INET) {
+        const struct sockaddr_in *a = (const void *)info->client_addr;
+        inet_ntop(AF_INET, &a->sin_addr, host, sizeof(host));
+        (void)snprintf(c->remote, sizeof(c->remote), "%s:%u", host, ntohs(a->sin_port));
+    }
+}
+
+static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    pra__conn *c = info ? pra__take(s, NULL, 0, sizeof(*c)) : NULL;
+    if (!c)
+        return NULL;
+    memset(c, 0, sizeof(*c));
+    c->server = s;
+    c->mhd = mhd;
+    c->fd = info->connect_fd;
+    describe(c);
+    pthread_mutex_lock(&s->conns_lock);
+    enter(c, PRA__IDLE);
+    c->next = s->conns;
+    if (c->next)
+        c->next->prev = c;
+    s->conns = c;
+    pthread_mutex_unlock(&s->conns_lock);
+    atomic_fetch_add(&s->metrics.connections, 1);
+    return c;
+}
+
+static void close_conn(pra__conn *c)
+{
+    pra_server *s = c->server;
+    pthread_mutex_lock(&s->conns_lock);
+    if (c->next)
+        c->next->prev = c->prev;
+    if (c->prev)
+        c->prev->next = c->next;
+    else
+        s->conns = c->next;
+    pthread_mutex_unlock(&s->conns_lock);
+    pra__give(s, c->target, c->target_cap);
+    pra__give(s, c->headers, c->header_cap * sizeof(*c->headers));
+    pra__give(s, c, sizeof(*c));
+    atomic_fetch_sub(&s->metrics.connections, 1);
+}
+
+void pra__conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
+                      enum MHD_ConnectionNotificationCode what)
+{
+    pra_server *s = cls;
+    atomic_fetch_add(&s->metrics.accepted, what == MHD_CONNECTION_NOTIFY_STARTED);
+    if (what == MHD_CONNECTION_NOTIFY_STARTED)
+        *context = open_conn(s, mhd);
+    else if (*context)
+        close_conn(*context);
+}

@@ -1,0 +1,465 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Slow clients, full servers, stopping, and the server's own pages. */
+#include "server_fixture.h"
+
+#include <time.h>
+
+static void pause_ms(long ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+/* ---- slow and idle clients */
+
+static void slow_heads_bodies_and_idle_connections_are_cut_off(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client c;
+    prepare(&f);
+    f.opts.header_timeout_ms = 60;
+    f.opts.body_timeout_ms = 60;
+    f.opts.idle_timeout_ms = 200;
+    start(&f);
+    http_open(&c, f.port); /* nothing at all */
+    assert_true(http_ends(&c));
+    http_close(&c);
+    http_open(&c, f.port); /* half a request line */
+    assert_true(http_send_text(&c, "POST /wri"));
+    assert_true(http_ends(&c));
+    http_close(&c);
+    http_open(&c, f.port); /* half a head, on a connection that has been used */
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 204);
+    assert_true(http_send_text(&c, "POST /write HTTP/1.1\r\nHos"));
+    assert_true(http_ends(&c));
+    http_close(&c);
+    http_open(&c, f.port); /* half a body */
+    assert_true(http_send_text(&c, "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
+                                   "Content-Length: 33\r\n\r\nabc"));
+    assert_true(http_ends(&c));
+    http_close(&c);
+    assert_serves(&f);
+    finish(&f);
+}
+
+static void trickling_does_not_extend_a_deadline(void **state)
+{
+    (void)state;
+    struct fixture f;
+    prepare(&f);
+    f.opts.header_timeout_ms = 60;
+    f.opts.body_timeout_ms = 60;
+    start(&f);
+    for (int body = 0; body < 2; body++) {
+        struct http_client c;
+        int sent = 0;
+        http_open(&c, f.port);
+        (void)http_send_text(&c, body ? "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
+                                        "Content-Length: 100000\r\n\r\n"
+                                      : "POST /write HTTP/1.1\r\nX: ");
+        while (sent < 4000 && http_send_text(&c, "a")) { /* 20 s unless cut off */
+            sent++;
+            pause_ms(5);
+        }
+        assert_true(sent < 4000);
+        http_close(&c);
+    }
+    finish(&f);
+}
+
+static void idle_and_slow_connections_do_not_hold_up_others(void **state)
+{
+    (void)state;
+    enum { IDLE = 200, SLOW = 100 };
+    struct fixture f;
+    struct http_client held[IDLE + SLOW];
+    prepare(&f);
+    f.opts.workers = 1;
+    start(&f);
+    for (int i = 0; i < IDLE + SLOW; i++) {
+        http_open(&held[i], f.port);
+        if (i % 2)
+            assert_int_equal(post(&held[i], write_body, WRITE_LEN), 204);
+        if (i >= IDLE)
+            assert_true(http_send_text(&held[i], "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
+                                                 "Content-Length: 33\r\n\r\nabc"));
+    }
+    for (int i = 0; i < 20; i++)
+        assert_serves(&f);
+    for (int i = 0; i < IDLE + SLOW; i++)
+        http_close(&held[i]);
+    finish(&f);
+}
+
+static void slow_readers_hold_no_worker(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client c;
+    prepare(&f);
+    f.opts.workers = 1;
+    f.store.answer_samples = 3000000; /* some 30 MB: more than sockets buffer */
+    start(&f);
+    http_open(&c, f.port);
+    send_read(&c);
+    assert_serves(&f);
+    http_close(&c); /* and it never takes its answer */
+    assert_serves(&f);
+    finish(&f);
+}
+
+static void reader_that_stops_reading_is_cut_off(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client c;
+    prepare(&f);
+    f.opts.body_timeout_ms = 100;
+    f.store.answer_samples = 3000000;
+    start(&f);
+    http_open(&c, f.port);
+    send_read(&c);
+    for (int i = 0; i < 400; i++) { /* 20 s unless cut off */
+        struct http_answer a = get(&f, "GET", "/metrics");
+        int alone = strstr(a.body, "pra_connections 1\n") != NULL;
+        free(a.body);
+        if (alone)
+            break;
+        pause_ms(50);
+        assert_int_not_equal(i, 399);
+    }
+    assert_true(http_ends(&c));
+    http_close(&c);
+    finish(&f);
+}
+
+/* ---- workers */
+
+struct sender {
+    pthread_t thread;
+    const struct fixture *f;
+    int status;
+};
+
+static void *send_one(void *arg)
+{
+    struct sender *s = arg;
+    s->status = post_alone(s->f);
+    return NULL;
+}
+
+static void workers_bound_the_requests_in_the_storage(void **state)
+{
+    (void)state;
+    enum { SENDERS = 12 };
+    struct fixture f;
+    struct sender senders[SENDERS];
+    prepare(&f);
+    f.opts.workers = 3;
+    start(&f);
+    gate(&f.store, 1);
+    for (int i = 0; i < SENDERS; i++) {
+        senders[i].f = &f;
+        assert_int_equal(pthread_create(&senders[i].thread, NULL, send_one, &senders[i]), 0);
+    }
+    await_inside(&f.store, 3);
+    gate(&f.store, 0);
+    for (int i = 0; i < SENDERS; i++) {
+        pthread_join(senders[i].thread, NULL);
+        assert_int_equal(senders[i].status, 204);
+    }
+    assert_in_range(f.store.most_inside, 1, 3);
+    assert_int_equal(f.store.samples, SENDERS);
+    finish(&f);
+}
+
+static void waiting_too_long_for_a_worker_gives_503(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sender first = {.f = &f};
+    prepare(&f);
+    f.opts.workers = 1;
+    f.opts.worker_wait_ms = 30;
+    start(&f);
+    gate(&f.store, 1);
+    assert_int_equal(pthread_create(&first.thread, NULL, send_one, &first), 0);
+    await_inside(&f.store, 1);
+    assert_int_equal(post_alone(&f), 503);
+    gate(&f.store, 0);
+    pthread_join(first.thread, NULL);
+    assert_int_equal(first.status, 204);
+    assert_serves(&f);
+    finish(&f);
+}
+
+static void no_memory_gives_503_and_passes(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client c;
+    start_default(&f);
+    http_open(&c, f.port);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 204);
+    atomic_store(&refuse_memory, 1);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 503);
+    assert_int_equal(post_alone(&f), 503);
+    atomic_store(&refuse_memory, 0);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 204);
+    http_close(&c);
+    finish(&f);
+}
+
+/* ---- stopping */
+
+struct stopper {
+    pthread_t thread;
+    pra_server *server;
+    uint32_t grace_ms;
+    int rc;
+};
+
+static void *stop_server(void *arg)
+{
+    struct stopper *s = arg;
+    s->rc = pra_server_stop(s->server, s->grace_ms);
+    return NULL;
+}
+
+static void stop_finishes_what_is_in_flight(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sender first = {.f = &f};
+    struct http_client other;
+    start_default(&f);
+    http_open(&other, f.port);
+    assert_int_equal(post(&other, write_body, WRITE_LEN), 204);
+    gate(&f.store, 1);
+    assert_int_equal(pthread_create(&first.thread, NULL, send_one, &first), 0);
+    await_inside(&f.store, 1);
+    struct stopper stop = {.server = f.server, .grace_ms = 20000};
+    assert_int_equal(pthread_create(&stop.thread, NULL, stop_server, &stop), 0);
+    int status = 200;
+    while (status == 200) { /* until the stop has begun */
+        assert_true(http_send_text(&other, "GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n"));
+        status = status_of(&other);
+    }
+    assert_int_equal(status, 503);
+    assert_int_equal(post(&other, write_body, WRITE_LEN), 503);
+    assert_true(http_ends(&other));
+    http_close(&other);
+    gate(&f.store, 0);
+    pthread_join(first.thread, NULL);
+    pthread_join(stop.thread, NULL);
+    assert_int_equal(first.status, 204);
+    assert_int_equal(stop.rc, PRA_OK);
+    assert_int_equal(pra_server_stop(f.server, 0), PRA_OK);
+    finish(&f);
+}
+
+static void stop_cuts_off_what_takes_longer_than_the_grace(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client c;
+    start_default(&f);
+    http_open(&c, f.port);
+    assert_true(http_send_text(&c, "POST /write HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                                   "Content-Length: 33\r\n" PROTO "\r\n"));
+    assert_int_equal(status_of(&c), 100); /* so the request has begun */
+    assert_int_equal(pra_server_stop(f.server, 10), PRA_DONE);
+    assert_true(http_ends(&c));
+    http_close(&c);
+    finish(&f);
+}
+
+/* ---- the server's own pages */
+
+static void pages_answer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    prepare(&f);
+    f.opts.description_cstr = "sqlite:<a&b>";
+    start(&f);
+    struct http_answer a = get(&f, "GET", "/");
+    assert_int_equal(a.status, 200);
+    assert_non_null(strstr(a.body, "- url: http://my.host:1/api/v1/write"));
+    assert_non_null(strstr(a.body, "- url: http://my.host:1/api/v1/read"));
+    assert_non_null(strstr(a.body, "sqlite:&lt;a&amp;b&gt;"));
+    free(a.body);
+    const char *const healthy[] = {"/-/healthy", "/-/ready", "/-/ready?x=1"};
+    for (size_t i = 0; i < 3; i++) {
+        a = get(&f, "GET", healthy[i]);
+        assert_int_equal(a.status, 200);
+        assert_true(a.body_len > 0);
+        free(a.body);
+        a = get(&f, "HEAD", healthy[i]);
+        assert_int_equal(a.status, 200);
+        assert_int_equal(a.body_len, 0);
+        free(a.body);
+    }
+    a = get(&f, "GET", "/metrics/no");
+    assert_int_equal(a.status, 404);
+    assert_non_null(strstr(a.body, "/api/v1/write"));
+    free(a.body);
+    assert_int_equal(raw(&f, "POST / HTTP/1.1\r\nHost: a\r\n\r\n"), 405);
+    finish(&f);
+}
+
+static void host_header_cannot_inject_into_the_page(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client c;
+    struct http_answer a;
+    start_default(&f);
+    http_open(&c, f.port);
+    assert_true(http_send_text(&c, "GET / HTTP/1.1\r\nHost: <script>alert(1)</script>\r\n\r\n"));
+    http_read(&c, &a, 0);
+    assert_int_equal(a.status, 200);
+    assert_null(strstr(a.body, "<script>"));
+    assert_non_null(strstr(a.body, "url: http://127.0.0.1:"));
+    free(a.body);
+    http_close(&c);
+    finish(&f);
+}
+
+static void metrics_count(void **state)
+{
+    (void)state;
+    static const char *const expected[] = {
+        "pra_requests_total{endpoint=\"write\",version=\"1.0\",code=\"204\"} 2\n",
+        "pra_requests_total{endpoint=\"write\",version=\"1.0\",code=\"400\"} 1\n",
+        "pra_requests_total{endpoint=\"read\",version=\"samples\",code=\"200\"} 1\n",
+        "pra_rejected_requests_total{reason=\"snappy_ratio\"} 1\n",
+        "pra_rejected_requests_total{reason=\"framing\"} 1\n",
+        "pra_request_duration_seconds_count{endpoint=\"write\"} 3\n",
+        "pra_request_duration_seconds_bucket{endpoint=\"read\",le=\"+Inf\"} 1\n",
+        "pra_request_bytes_total{endpoint=\"write\"} 70\n", /* 2 x 33 + "junk" */
+        "pra_decoded_bytes_total{endpoint=\"write\"} 62\n",
+        "pra_received_samples_total 2\n",
+        "pra_received_series_total 2\n",
+        "pra_read_queries_total 1\n",
+        "pra_read_samples_total 3\n",
+        "pra_remote_read_queries 0\n",
+        "pra_workers 8\n",
+        "pra_workers_busy 0\n",
+        "pra_build_info{version=\"",
+        "process_cpu_seconds_total ",
+        "process_open_fds ",
+        "store_metric 7\n",
+    };
+    struct fixture f;
+    struct http_client c;
+    start_default(&f);
+    http_open(&c, f.port);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 204);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 204);
+    assert_int_equal(post(&c, "junk", 4), 400);
+    assert_int_equal(read_samples(&c), 3);
+    http_close(&c);
+    assert_int_equal(raw(&f, "POST /write HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n"
+                             "Content-Length: 0\r\n\r\n"),
+                     400);
+    struct http_answer a = get(&f, "GET", "/metrics");
+    assert_int_equal(a.status, 200);
+    for (size_t i = 0; i < sizeof(expected) / sizeof(expected[0]); i++)
+        if (!strstr(a.body, expected[i]))
+            fail_msg("missing: %s in\n%s", expected[i], a.body);
+    free(a.body);
+    finish(&f);
+}
+
+/* ---- making one */
+
+static void addresses_and_options_are_checked(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {"9201",     "127.0.0.1",     "127.0.0.1:", "127.0.0.1:99999",
+                                      "::1:9201", "127.0.0.1:http"};
+    struct fixture f;
+    pra_server *server = NULL;
+    pra_error err = {0};
+    start_default(&f);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        pra_server_opts opts = {.size = sizeof(opts), .listen_cstr = &bad[i], .listen_count = 1};
+        assert_int_equal(pra_server_new(&counted, f.handler, &opts, &server, &err),
+                         PRA_ERR_INVALID_ARG);
+        assert_non_null(strstr(err.message, bad[i]));
+    }
+    char used[32];
+    const char *both[] = {"127.0.0.1:0", used};
+    (void)snprintf(used, sizeof(used), "127.0.0.1:%u", f.port);
+    pra_server_opts opts = {.size = sizeof(opts), .listen_cstr = both, .listen_count = 2};
+    assert_int_equal(pra_server_new(&counted, f.handler, &opts, &server, &err), PRA_ERR_IO);
+    assert_non_null(strstr(err.message, "another program uses this port"));
+    struct {
+        pra_server_opts known;
+        char tail[8];
+    } newer = {.known = {.size = sizeof(newer)}, .tail = "x"};
+    assert_int_equal(pra_server_new(&counted, f.handler, &newer.known, &server, &err),
+                     PRA_ERR_UNSUPPORTED_OPTION);
+    assert_null(server);
+    assert_int_equal(pra_server_start(f.server, &err), PRA_ERR_STATE);
+    assert_int_equal(pra_server_port(f.server, 1), 0);
+    finish(&f);
+}
+
+static void new_survives_every_refused_allocation(void **state)
+{
+    (void)state;
+    struct fixture f;
+    start_default(&f);
+    long before = atomic_load(&live_bytes);
+    pra_server *server = NULL;
+    pra_error err = {0};
+    atomic_store(&refuse_memory, 1);
+    assert_int_equal(pra_server_new(&counted, f.handler, NULL, &server, &err), PRA_ERR_NOMEM);
+    atomic_store(&refuse_memory, 0);
+    assert_int_equal(atomic_load(&live_bytes), before);
+    finish(&f);
+}
+
+/* ---- the executor */
+
+static void mark(void *arg, size_t index)
+{
+    atomic_fetch_add(&((atomic_int *)arg)[index], 1);
+}
+
+static void executor_runs_every_task_once(void **state)
+{
+    (void)state;
+    atomic_int done[100] = {0};
+    const pra_executor *e = pra_server_executor();
+    assert_int_equal(e->parallel_for(e->ctx, 100, mark, done), 0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(atomic_load(&done[i]), 1);
+    assert_int_equal(e->parallel_for(e->ctx, 0, mark, done), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(slow_heads_bodies_and_idle_connections_are_cut_off),
+        cmocka_unit_test(trickling_does_not_extend_a_deadline),
+        cmocka_unit_test(idle_and_slow_connections_do_not_hold_up_others),
+        cmocka_unit_test(slow_readers_hold_no_worker),
+        cmocka_unit_test(reader_that_stops_reading_is_cut_off),
+        cmocka_unit_test(workers_bound_the_requests_in_the_storage),
+        cmocka_unit_test(waiting_too_long_for_a_worker_gives_503),
+        cmocka_unit_test(no_memory_gives_503_and_passes),
+        cmocka_unit_test(stop_finishes_what_is_in_flight),
+        cmocka_unit_test(stop_cuts_off_what_takes_longer_than_the_grace),
+        cmocka_unit_test(pages_answer),
+        cmocka_unit_test(host_header_cannot_inject_into_the_page),
+        cmocka_unit_test(metrics_count),
+        cmocka_unit_test(addresses_and_options_are_checked),
+        cmocka_unit_test(new_survives_every_refused_allocation),
+        cmocka_unit_test(executor_runs_every_task_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
