@@ -279,7 +279,7 @@ typedef struct pra_limits {
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
     uint64_t max_response_bytes; /**< one sampled answer before compression; default 256 MiB, at most
                                     4 GiB - 1 */
-    uint64_t retain_bytes;       /**< memory a handle keeps between requests; default 64 MiB */
+    uint64_t retain_bytes;       /**< memory a handle keeps between requests; default 16 MiB */
 } pra_limits;
 
 /** Zeroes size bytes and sets size. For callers that cannot write sizeof. Returns

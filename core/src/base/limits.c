@@ -48,7 +48,7 @@ int pra__limits_resolve(const pra_limits *limits, pra_limits *out)
     or_default(&out->max_pattern_memory, 8 * MIB, INT64_MAX);
     or_default(&out->max_read_samples, 50000000, any);
     or_default(&out->max_response_bytes, 256 * MIB, UINT32_MAX);
-    or_default(&out->retain_bytes, 64 * MIB, any);
+    or_default(&out->retain_bytes, 16 * MIB, any);
     return PRA_OK;
 }
 
