@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the bundled stores share: options, memory, a hash table, the background thread, push-down
+ * of matchers, the duplicate rule, metrics text. Private. */
+#ifndef PRA_STORE_COMMON_H
+#define PRA_STORE_COMMON_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/alloc.h"
+#include "base/str.h"
+#include "pra_stores.h"
+
+/* ---- options and logging */
+
+/** Copies what this version knows of in (NULL = defaults). Returns 0, PRA_ERR_INVALID_ARG,
+ * PRA_ERR_UNSUPPORTED_OPTION. */
+int pra__store_opts(const pra_store_opts *in, pra_store_opts *out, pra_error *err);
+
+__attribute__((format(printf, 3, 4))) void pra__store_log(const pra_store_opts *opts, int32_t level,
+                                                          const char *format, ...);
+
+/** Sets err from a format; returns code. */
+__attribute__((format(printf, 3, 4))) int pra__store_fail(pra_error *err, int code,
+                                                          const char *format, ...);
+int pra__store_nomem(pra_error *err);
+
+/** Tenant of a request; ctx may be NULL (no tenant). */
+pra_str pra__store_tenant(const pra_context *ctx);
+
+/** Wall clock, ms since the epoch. */
+int64_t pra__store_now_ms(void);
+/** Monotonic clock, ns. */
+uint64_t pra__store_ticks(void);
+
+/* ---- memory */
+
+/** Makes *ptr hold at least need elements, growing by doubling. Returns 0 or PRA_ERR_NOMEM. */
+int pra__store_grow(const pra_alloc *alloc, void **ptr, size_t *cap, size_t need, size_t element);
+
+/* ---- hash table of linked nodes: the key lives in the node's owner */
+
+typedef struct pra__node {
+    struct pra__node *next;
+    uint64_t hash;
+} pra__node;
+
+typedef struct pra__table {
+    pra__node **buckets;
+    size_t cap; /* power of two, or 0 */
+    size_t count;
+} pra__table;
+
+/** Makes room for one more node; fails only when there is no bucket at all. */
+int pra__table_reserve(pra__table *table, const pra_alloc *alloc);
+/** Needs a successful reserve before. */
+void pra__table_link(pra__table *table, pra__node *node);
+void pra__table_unlink(pra__table *table, pra__node *node);
+/** First node with this hash, and the one after; NULL at the end. */
+pra__node *pra__table_find(const pra__table *table, uint64_t hash);
+pra__node *pra__table_again(const pra__node *node);
+/** Any order: starts with NULL; NULL at the end. */
+pra__node *pra__table_each(const pra__table *table, const pra__node *after);
+/** Forgets the nodes, keeps the buckets. */
+void pra__table_clear(pra__table *table);
+void pra__table_free(pra__table *table, const pra_alloc *alloc);
+
+uint64_t pra__store_hash(pra_str s);
+pra_str pra__store_span(const char *base, pra_span span);
+
+/* ---- background thread */
+
+typedef struct pra__ticker {
+    pthread_t thread;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool running;
+    bool stop;
+    uint64_t (*step)(void *self); /* returns ms until the next step */
+    void *self;
+} pra__ticker;
+
+/** Returns 0 or PRA_ERR_NOMEM (no thread). */
+int pra__ticker_start(pra__ticker *t, uint64_t (*step)(void *self), void *self);
+/** Waits for a running step, not for a pause. Nothing if it was not started. */
+void pra__ticker_stop(pra__ticker *t);
+/** Pause between two sweeps for a retention. */
+uint64_t pra__retention_interval_ms(uint64_t retention_ms);
+
+/* ---- push-down of matchers */
+
+enum {
+    PRA__LOOKUP_FILTER = 0, /* accepts the empty value: no index entry need exist */
+    PRA__LOOKUP_VALUES = 1, /* exactly these values */
+    PRA__LOOKUP_RANGE = 2   /* the values that start with prefix and satisfy the matcher */
+};
+
+typedef struct pra__lookup {
+    int kind;
+    const pra_matcher *matcher;
+    pra_str name;
+    const pra_str *values; /* may point to value below: do not copy the struct */
+    size_t value_count;
+    pra_str value;
+    pra_str prefix;
+} pra__lookup;
+
+void pra__lookup_init(pra__lookup *out, const pra_matcher *matcher);
+
+/* ---- duplicate samples [W-22]: same bits pass silently, others are refused */
+
+typedef struct pra__conflicts {
+    size_t count; /* refused samples of one series; the rest describes the first */
+    int64_t timestamp_ms;
+    uint64_t stored_bits;
+    uint64_t received_bits;
+} pra__conflicts;
+
+uint64_t pra__double_bits(const double *value);
+void pra__conflicts_add(pra__conflicts *c, int64_t timestamp_ms, uint64_t stored,
+                        uint64_t received);
+void pra__conflicts_report(const pra__conflicts *c, pra_write_result *result, size_t series);
+/** Refuses the native histograms of a request; returns their number. */
+uint64_t pra__refuse_histograms(const pra_columns *cols, pra_write_result *result);
+
+/* ---- metrics */
+
+/** Appends one metric with HELP and TYPE ("counter", "gauge"). */
+int pra__store_metric(pra_buffer *out, const char *name, const char *type, const char *help,
+                      double value);
+
+#endif
