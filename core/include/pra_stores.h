@@ -38,7 +38,8 @@ PRA_API int pra_store_open(const pra_alloc *alloc, pra_str address, const pra_st
 PRA_API int pra_store_memory_new(const pra_alloc *alloc, const pra_store_opts *opts,
                                  pra_storage *out, pra_error *err);
 
-/** One SQLite file (and its -wal and -shm beside it), created if absent. An acknowledged sample
+/** One SQLite file (and its -wal, -shm and -lock beside it), created if absent; one store at a time
+ * may have it open, other programs may read it meanwhile. An acknowledged sample
  * survives kill -9 and power loss. */
 PRA_API int pra_store_sqlite_open(const pra_alloc *alloc, const char *path_cstr,
                                   const pra_store_opts *opts, pra_storage *out, pra_error *err);
