@@ -1,0 +1,778 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What every bundled store must do, tested through its vtable. A test program includes this,
+ * defines open_store and puts STORE_BEHAVIOUR among its tests. */
+#ifndef TESTS_STORE_BEHAVIOUR_H
+#define TESTS_STORE_BEHAVIOUR_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pra_stores.h"
+#include "remote/context.h"
+#include "remote/write_result.h"
+
+#define STR(literal)                                                                               \
+    (pra_str)                                                                                      \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+
+/* Opens an empty store, or again the one that was closed. */
+static int open_store(const pra_alloc *alloc, const pra_store_opts *opts, pra_storage *out,
+                      pra_error *err);
+
+struct fixture {
+    pra_storage store;
+    pra_context context;
+    pra_write_request *request;
+    pra_write_result result;
+    pra_error err;
+    char text[2048]; /* what was refused by the last write */
+    char *dump;      /* what the last query gave */
+    size_t dump_len, dump_cap;
+};
+
+/* ---- writing */
+
+static pra_str cstr(const char *s)
+{
+    return (pra_str){s, strlen(s)};
+}
+
+/* "a=1,b=2", in order of names. Returns the number of labels. */
+static size_t parse_labels(const char *text, pra_label *out)
+{
+    size_t n = 0;
+    while (*text) {
+        size_t name = strcspn(text, "="), value = strcspn(text + name + 1, ",");
+        out[n++] = (pra_label){{text, name}, {text + name + 1, value}};
+        text += name + 1 + value;
+        text += *text == ',';
+    }
+    return n;
+}
+
+static void add_series(struct fixture *f, const char *labels)
+{
+    pra_label parsed[16];
+    assert_int_equal(pra_write_request_add_series(f->request, parsed, parse_labels(labels, parsed)),
+                     PRA_OK);
+}
+
+static void add_bits(struct fixture *f, int64_t t, uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+}
+
+static void add_sample(struct fixture *f, int64_t t, double value)
+{
+    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+}
+
+/* Writes what was added; f->text then says what was refused. */
+static int write_request(struct fixture *f)
+{
+    memset(&f->err, 0, sizeof f->err);
+    pra__write_result_init(&f->result, f->request);
+    int code = f->store.vtbl->write(f->store.self, &f->context, f->request, &f->result, &f->err);
+    pra_buffer *text;
+    assert_int_equal(pra_buffer_new(NULL, &text), PRA_OK);
+    if (pra__write_result_any(&f->result))
+        assert_int_equal(pra__write_result_text(&f->result, text), PRA_OK);
+    snprintf(f->text, sizeof f->text, "%.*s", (int)pra_buffer_len(text),
+             pra_buffer_len(text) ? (const char *)pra_buffer_data(text) : "");
+    pra_buffer_free(text);
+    pra_write_request_reset(f->request);
+    return code;
+}
+
+static void write_ok(struct fixture *f)
+{
+    assert_int_equal(write_request(f), PRA_OK);
+    assert_string_equal(f->text, "");
+}
+
+static void write_one(struct fixture *f, const char *labels, int64_t t, double value)
+{
+    add_series(f, labels);
+    add_sample(f, t, value);
+    write_ok(f);
+}
+
+/* ---- reading */
+
+static void put(struct fixture *f, const char *format, ...)
+{
+    va_list args;
+    char piece[128];
+    va_start(args, format);
+    size_t len = (size_t)vsnprintf(piece, sizeof piece, format, args);
+    va_end(args);
+    if (f->dump_len + len + 1 > f->dump_cap) {
+        f->dump_cap = (f->dump_cap + len + 1) * 2;
+        f->dump = realloc(f->dump, f->dump_cap);
+        assert_non_null(f->dump);
+    }
+    memcpy(f->dump + f->dump_len, piece, len + 1);
+    f->dump_len += len;
+}
+
+static void put_str(struct fixture *f, const char *base, pra_span s)
+{
+    for (uint32_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)base[s.off + i];
+        put(f, c >= 0x20 && c < 0x7f ? "%c" : "\\%02x", c);
+    }
+}
+
+static void put_series(struct fixture *f, const pra_columns *c, size_t i)
+{
+    for (uint32_t k = c->label_offsets[i]; k < c->label_offsets[i + 1]; k++) {
+        put(f, k > c->label_offsets[i] ? "," : "");
+        put_str(f, c->base, c->labels[k].name);
+        put(f, "=");
+        put_str(f, c->base, c->labels[k].value);
+    }
+    for (uint32_t k = c->sample_offsets[i]; k < c->sample_offsets[i + 1]; k++) {
+        uint64_t bits;
+        memcpy(&bits, &c->values[k], sizeof bits);
+        if ((bits & 0x7fffffffffffffff) > 0x7ff0000000000000)
+            put(f, " %lld:nan-%llx", (long long)c->timestamps_ms[k], (unsigned long long)bits);
+        else
+            put(f, " %lld:%.17g", (long long)c->timestamps_ms[k], c->values[k]);
+    }
+    put(f, "\n");
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Stores and sinks are free in the order of series. */
+static void sort_lines(struct fixture *f, size_t count)
+{
+    char *copy = strdup(f->dump), *at = copy;
+    char **lines = malloc((count + 1) * sizeof *lines);
+    assert_non_null(lines);
+    for (size_t i = 0; i < count; i++) {
+        lines[i] = at;
+        at += strcspn(at, "\n");
+        *at++ = '\0';
+    }
+    qsort(lines, count, sizeof *lines, compare_lines);
+    f->dump_len = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(lines[i]);
+        memcpy(f->dump + f->dump_len, lines[i], len);
+        f->dump[f->dump_len + len] = '\n';
+        f->dump_len += len + 1;
+    }
+    free(lines);
+    free(copy);
+}
+
+/* The decoded answer to a request of one query, as one line a series. */
+static void dump_answer(struct fixture *f, const pra_series_sink *sink)
+{
+    pra_buffer *out;
+    pra_read_response *response;
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    assert_int_equal(pra_read_response_new(NULL, &response), PRA_OK);
+    assert_int_equal(pra_read_response_encode(&sink, 1, out, NULL), PRA_OK);
+    assert_int_equal(
+        pra_read_response_decode(response, pra_buffer_data(out), pra_buffer_len(out), NULL, NULL),
+        PRA_OK);
+    pra_columns c = {.size = sizeof c};
+    assert_int_equal(pra_read_response_columns(response, &c), PRA_OK);
+    for (size_t i = 0; i < c.series_count; i++)
+        put_series(f, &c, i);
+    sort_lines(f, c.series_count);
+    pra_read_response_free(response);
+    pra_buffer_free(out);
+}
+
+/* Asks for [start, end]; matchers "a=1", "a!=1", "a=~x", "a!~x", then NULL. */
+static int query_range(struct fixture *f, int64_t start, int64_t end, const char *const *matchers)
+{
+    static const char *const operators[] = {"=", "!=", "=~", "!~"};
+    pra_read_request *request;
+    pra_series_sink *sink;
+    f->dump_len = 0;
+    put(f, "");
+    memset(&f->err, 0, sizeof f->err);
+    assert_int_equal(pra_read_request_new(NULL, &request), PRA_OK);
+    assert_int_equal(pra_read_request_add_query(request, start, end), PRA_OK);
+    for (; *matchers; matchers++) {
+        size_t name = strcspn(*matchers, "=!"), op = 0;
+        const char *rest = *matchers + name;
+        op = rest[0] == '!' ? (rest[1] == '~' ? 3 : 1) : (rest[1] == '~' ? 2 : 0);
+        assert_int_equal(pra_read_request_add_matcher(request, (int32_t)op,
+                                                      (pra_str){*matchers, name},
+                                                      cstr(rest + strlen(operators[op]))),
+                         PRA_OK);
+    }
+    assert_int_equal(pra_read_request_compile(request, NULL, &f->err), PRA_OK);
+    assert_int_equal(pra_series_sink_new(NULL, start, end, NULL, &sink), PRA_OK);
+    int code = f->store.vtbl->process_query(f->store.self, &f->context,
+                                            pra_read_request_query(request, 0), sink, &f->err);
+    if (code == PRA_OK)
+        dump_answer(f, sink);
+    pra_series_sink_free(sink);
+    pra_read_request_free(request);
+    return code;
+}
+
+#define QUERY(f, ...) query_all(f, (const char *const[]){__VA_ARGS__, NULL})
+
+static const char *query_all(struct fixture *f, const char *const *matchers)
+{
+    assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
+    return f->dump;
+}
+
+/* ---- set-up */
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    assert_int_equal(pra_write_request_new(NULL, &f->request), PRA_OK);
+    int code = open_store(NULL, NULL, &f->store, &f->err);
+    if (code != PRA_OK)
+        fail_msg("%s", f->err.message);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    if (f->store.vtbl)
+        f->store.vtbl->destroy(f->store.self);
+    pra_write_request_free(f->request);
+    free(f->dump);
+    free(f);
+    return 0;
+}
+
+/* ---- tests */
+
+static void says_what_it_can_do(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(f->store.vtbl->size, sizeof(pra_storage_vtbl));
+    assert_true(f->store.vtbl->flags & PRA_STORAGE_PARALLEL_QUERIES);
+}
+
+static void an_empty_store_answers(void **state)
+{
+    struct fixture *f = *state;
+    assert_string_equal(QUERY(f, "a=1"), "");
+    write_ok(f); /* a request without anything */
+    add_series(f, "a=1");
+    write_ok(f); /* a series without samples */
+    assert_string_equal(QUERY(f, "a=1"), "");
+}
+
+static void gives_back_what_was_written(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "__name__=up,job=x");
+    add_sample(f, 1000, 1);
+    add_sample(f, 2000, 0.1);
+    add_series(f, "__name__=up,job=y");
+    add_sample(f, 1000, -0.75);
+    write_ok(f);
+    assert_string_equal(QUERY(f, "__name__=up"),
+                        "__name__=up,job=x 1000:1 2000:0.10000000000000001\n"
+                        "__name__=up,job=y 1000:-0.75\n");
+}
+
+static void keeps_every_bit_of_a_value(void **state)
+{
+    static const uint64_t bits[] = {
+        PRA_STALE_NAN_BITS, PRA_NORMAL_NAN_BITS, 0x7ff0000000000001, /* signalling NaN */
+        0xfff8123456789abc,                     /* negative NaN with a payload */
+        0x7fffffffffffffff, 0x7ff0000000000000, /* +Inf */
+        0xfff0000000000000,                     /* -Inf */
+        0x8000000000000000,                     /* -0.0 */
+        0x0000000000000000, 0x0000000000000001, /* least denormal */
+        0x800fffffffffffff,                     /* denormal */
+        0x7fefffffffffffff,                     /* largest */
+        0x3ff0000000000000,                     /* 1: SQLite keeps it as an integer */
+        0x4330000000000001,                     /* 2^52 + 1 */
+        0x43e0000000000000,                     /* 2^63 */
+        0xc3e0000000000000,                     /* -2^63 */
+        0x4330000000000000, 0x433fffffffffffff,  0x4340000000000001, 0xc2d0000000000000,
+    };
+    struct fixture *f = *state;
+    const size_t n = sizeof bits / sizeof *bits;
+    add_series(f, "a=1");
+    for (size_t i = 0; i < n; i++)
+        add_bits(f, (int64_t)i, bits[i]);
+    write_ok(f);
+    char *first = strdup(QUERY(f, "a=1"));
+    add_series(f, "a=1"); /* the same bits again are no conflict */
+    for (size_t i = 0; i < n; i++)
+        add_bits(f, (int64_t)i, bits[i]);
+    write_ok(f);
+    f->dump_len = 0;
+    put(f, "a=1");
+    for (size_t i = 0; i < n; i++) {
+        double value;
+        memcpy(&value, &bits[i], sizeof value);
+        if (value != value)
+            put(f, " %d:nan-%llx", (int)i, (unsigned long long)bits[i]);
+        else
+            put(f, " %d:%.17g", (int)i, value);
+    }
+    put(f, "\n");
+    assert_string_equal(first, f->dump);
+    free(first);
+}
+
+static void takes_any_timestamp(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "a=1");
+    add_sample(f, INT64_MAX, 4);
+    add_sample(f, INT64_MIN, 1);
+    add_sample(f, -1, 2);
+    add_sample(f, 0, 3);
+    write_ok(f);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 -9223372036854775808:1 -1:2 0:3 "
+                                         "9223372036854775807:4\n");
+}
+
+static void cuts_at_both_ends_inclusive(void **state)
+{
+    const char *const matchers[] = {"a=1", NULL};
+    struct fixture *f = *state;
+    add_series(f, "a=1");
+    for (int t = 10; t <= 50; t += 10)
+        add_sample(f, t, t);
+    write_ok(f);
+    assert_int_equal(query_range(f, 20, 40, matchers), PRA_OK);
+    assert_string_equal(f->dump, "a=1 20:20 30:30 40:40\n");
+    assert_int_equal(query_range(f, 31, 39, matchers), PRA_OK);
+    assert_string_equal(f->dump, "");
+    assert_int_equal(query_range(f, 40, 20, matchers), PRA_OK);
+    assert_string_equal(f->dump, "");
+}
+
+static void an_identical_resend_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 3; i++) {
+        add_series(f, "a=1");
+        add_sample(f, 1, 1);
+        add_sample(f, 2, 2);
+        add_sample(f, 2, 2);
+        write_ok(f);
+    }
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1 2:2\n");
+}
+
+static void another_value_for_a_time_is_refused_alone(void **state)
+{
+    struct fixture *f = *state;
+    write_one(f, "a=1", 123, 1);
+    add_series(f, "a=0");
+    add_sample(f, 123, 7);
+    add_series(f, "a=1");
+    add_sample(f, 122, 5);
+    add_sample(f, 123, 2);
+    add_sample(f, 124, 6);
+    assert_int_equal(write_request(f), PRA_OK);
+    assert_int_equal(f->result.rejected[PRA_DATUM_SAMPLE], 1);
+    assert_non_null(strstr(f->text, "duplicate sample for timestamp 123: stored 1, received 2"));
+    assert_string_equal(QUERY(f, "a=~.*"), "a=0 123:7\na=1 122:5 123:1 124:6\n");
+}
+
+static void nan_conflicts_are_told_by_their_bits(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "a=1");
+    add_bits(f, 1, PRA_STALE_NAN_BITS);
+    add_bits(f, 2, 0);
+    write_ok(f);
+    add_series(f, "a=1");
+    add_bits(f, 1, PRA_NORMAL_NAN_BITS);
+    add_bits(f, 2, 0x8000000000000000);
+    assert_int_equal(write_request(f), PRA_OK);
+    assert_int_equal(f->result.rejected[PRA_DATUM_SAMPLE], 2);
+    assert_non_null(strstr(f->text, "stored stale marker, received NaN 0x7ff8000000000001"));
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:nan-7ff0000000000002 2:0\n");
+}
+
+static void a_conflict_within_a_request_keeps_the_first(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "a=1");
+    add_sample(f, 1, 1);
+    add_sample(f, 1, 2);
+    add_series(f, "a=1"); /* the same series once more */
+    add_sample(f, 1, 3);
+    add_sample(f, 2, 4);
+    assert_int_equal(write_request(f), PRA_OK);
+    assert_int_equal(f->result.rejected[PRA_DATUM_SAMPLE], 2);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1 2:4\n");
+}
+
+static void order_does_not_matter(void **state)
+{
+    struct fixture *f = *state;
+    static const int times[] = {50, 10, 40, 20, 30, 60, 5};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        write_one(f, "a=1", times[i], times[i]);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 5:5 10:10 20:20 30:30 40:40 50:50 60:60\n");
+}
+
+static void tenants_do_not_see_each_other(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const tenants[] = {"", "one", "two", "one"};
+    for (int i = 0; i < 3; i++) {
+        f->context.tenant = cstr(tenants[i]);
+        write_one(f, "a=1", 1, i);
+    }
+    f->context.tenant = (pra_str){"on\0e", 4};
+    assert_string_equal(QUERY(f, "a=1"), "");
+    for (int i = 0; i < 3; i++) {
+        char expected[32];
+        f->context.tenant = cstr(tenants[i]);
+        snprintf(expected, sizeof expected, "a=1 1:%d\n", i);
+        assert_string_equal(QUERY(f, "a=1"), expected);
+        assert_string_equal(QUERY(f, "b="), expected);
+        assert_string_equal(QUERY(f, "a=~.+"), expected);
+    }
+}
+
+static void selects_by_every_kind_of_matcher(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "__name__=cpu,host=a1");
+    add_sample(f, 1, 1);
+    add_series(f, "__name__=cpu,host=a2,zone=x");
+    add_sample(f, 1, 2);
+    add_series(f, "__name__=cpu,host=b1,zone=y");
+    add_sample(f, 1, 3);
+    add_series(f, "__name__=mem,host=a1");
+    add_sample(f, 1, 4);
+    write_ok(f);
+#define A1 "__name__=cpu,host=a1 1:1\n"
+#define A2 "__name__=cpu,host=a2,zone=x 1:2\n"
+#define B1 "__name__=cpu,host=b1,zone=y 1:3\n"
+#define M1 "__name__=mem,host=a1 1:4\n"
+    assert_string_equal(QUERY(f, "__name__=cpu"), A1 A2 B1);
+    assert_string_equal(QUERY(f, "__name__=cpu", "host=a1"), A1);
+    assert_string_equal(QUERY(f, "host=a1"), A1 M1);
+    assert_string_equal(QUERY(f, "host=nowhere"), "");
+    assert_string_equal(QUERY(f, "nowhere=x"), "");
+    assert_string_equal(QUERY(f, "__name__=cpu", "nowhere=x"), "");
+    /* a missing label is the empty value */
+    assert_string_equal(QUERY(f, "zone="), A1 M1);
+    assert_string_equal(QUERY(f, "zone!="), A2 B1);
+    assert_string_equal(QUERY(f, "zone!=x"), A1 B1 M1);
+    assert_string_equal(QUERY(f, "zone=~x|"), A1 A2 M1);
+    assert_string_equal(QUERY(f, "zone!~x|"), B1);
+    assert_string_equal(QUERY(f, "zone=~.*"), A1 A2 B1 M1);
+    assert_string_equal(QUERY(f, "zone=~.+"), A2 B1);
+    assert_string_equal(QUERY(f, "nowhere="), A1 A2 B1 M1);
+    assert_string_equal(QUERY(f, "nowhere=", "nothing!=1"), A1 A2 B1 M1);
+    /* sets, prefixes, and what needs a regular expression */
+    assert_string_equal(QUERY(f, "host=~a2|b1|c9"), A2 B1);
+    assert_string_equal(QUERY(f, "__name__=cpu", "host=~a1|b1"), A1 B1);
+    assert_string_equal(QUERY(f, "host!~a1|b1"), A2);
+    assert_string_equal(QUERY(f, "host=~a.*"), A1 A2 M1);
+    assert_string_equal(QUERY(f, "host=~a.+", "__name__=~m.*"), M1);
+    assert_string_equal(QUERY(f, "host=~.*1"), A1 B1 M1);
+    assert_string_equal(QUERY(f, "host=~[ab]2"), A2);
+    assert_string_equal(QUERY(f, "__name__!=mem", "host=~.1", "zone!~x"), A1 B1);
+#undef A1
+#undef A2
+#undef B1
+#undef M1
+}
+
+static void strings_may_hold_anything(void **state)
+{
+    static const pra_label rows[][2] = {
+        {{STR("n"), STR("v")}, {STR("z"), STR("1")}},
+        {{STR("n"), STR("v\0")}, {STR("z"), STR("1")}},
+        {{STR("n"), STR("v\0w")}, {STR("z"), STR("1")}},
+        {{STR("n"), STR("v\0\1\"\\\n\x7f")}, {STR("z"), STR("1")}},
+        {{STR("n"), STR("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80")}, {STR("z"), STR("1")}},
+        {{STR("n"), STR("\xef\xbf\xbf")}, {STR("z"), STR("1")}},
+        {{STR("n\0m"), STR("x")}, {STR("z"), STR("1")}},
+        {{STR("\"a\\"), STR("x")}, {STR("z"), STR("1")}},
+    };
+    struct fixture *f = *state;
+    const size_t n = sizeof rows / sizeof *rows;
+    for (size_t i = 0; i < n; i++) {
+        int64_t t = 1;
+        double value = (double)i;
+        assert_int_equal(pra_write_request_add_series(f->request, rows[i], 2), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+    }
+    write_ok(f);
+    assert_string_equal(QUERY(f, "z=1"), "\"a\\=x,z=1 1:7\n"
+                                         "n=\\c3\\a4\\e2\\82\\ac\\f0\\9f\\98\\80,z=1 1:4\n"
+                                         "n=\\ef\\bf\\bf,z=1 1:5\n"
+                                         "n=v,z=1 1:0\n"
+                                         "n=v\\00,z=1 1:1\n"
+                                         "n=v\\00\\01\"\\\\0a\\7f,z=1 1:3\n"
+                                         "n=v\\00w,z=1 1:2\n"
+                                         "n\\00m=x,z=1 1:6\n");
+    assert_string_equal(QUERY(f, "n=v"), "n=v,z=1 1:0\n");
+    assert_string_equal(QUERY(f, "n=~v"), "n=v,z=1 1:0\n");
+    assert_string_equal(QUERY(f, "n=~v.w"), "n=v\\00w,z=1 1:2\n");
+    assert_string_equal(QUERY(f, "n=~\xc3\xa4.*"),
+                        "n=\\c3\\a4\\e2\\82\\ac\\f0\\9f\\98\\80,z=1 1:4\n");
+}
+
+static void seventy_thousand_samples(void **state)
+{
+    enum { SERIES = 70, SAMPLES = 1000 };
+    struct fixture *f = *state;
+    static int64_t times[SAMPLES];
+    static double values[SAMPLES];
+    for (int i = 0; i < SERIES; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "__name__=m,i=%02d", i);
+        add_series(f, labels);
+        for (int k = 0; k < SAMPLES; k++) {
+            times[k] = k * 15000;
+            values[k] = i + k / 7.0;
+        }
+        assert_int_equal(pra_write_request_add_samples(f->request, times, values, SAMPLES), PRA_OK);
+    }
+    write_ok(f);
+    QUERY(f, "__name__=m");
+    size_t spaces = 0, lines = 0;
+    for (const char *at = f->dump; *at; at++) {
+        spaces += *at == ' ';
+        lines += *at == '\n';
+    }
+    assert_int_equal(lines, SERIES);
+    assert_int_equal(spaces, SERIES * SAMPLES);
+    const char *const last[] = {"i=69", NULL};
+    assert_int_equal(query_range(f, 14985000, 14985000, last), PRA_OK);
+    char expected[80];
+    snprintf(expected, sizeof expected, "__name__=m,i=69 14985000:%.17g\n", 69 + 999 / 7.0);
+    assert_string_equal(f->dump, expected);
+}
+
+static void native_histograms_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    pra_histogram histogram = {.timestamp_ms = 1, .sum = 1};
+    const uint32_t offsets[] = {0, 1};
+    pra_columns source = {.size = sizeof source,
+                          .series_count = 1,
+                          .histogram_offsets = offsets,
+                          .histograms = &histogram,
+                          .histogram_count = 1};
+    add_series(f, "a=1");
+    add_sample(f, 5, 5);
+    assert_int_equal(pra_write_request_add_histogram(f->request, &source, 0), PRA_OK);
+    assert_int_equal(write_request(f), PRA_OK);
+    assert_int_equal(f->result.rejected[PRA_DATUM_HISTOGRAM], 1);
+    assert_non_null(strstr(f->text, "native histograms are not stored by this version"));
+    assert_string_equal(QUERY(f, "a=1"), "a=1 5:5\n");
+}
+
+static void exemplars_and_metadata_are_ignored(void **state)
+{
+    struct fixture *f = *state;
+    pra_label trace[] = {{STR("trace_id"), STR("x")}};
+    add_series(f, "a=1");
+    add_sample(f, 5, 5);
+    assert_int_equal(pra_write_request_add_exemplar(f->request, trace, 1, 5, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_metadata(f->request, PRA_METRIC_COUNTER, STR("a"),
+                                                    STR("help"), STR("")),
+                     PRA_OK);
+    write_ok(f);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 5:5\n");
+}
+
+/* A sink that is full ends the query with its own code. */
+static void a_limit_of_the_sink_ends_the_query(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "a=1");
+    for (int t = 0; t < 20; t++)
+        add_sample(f, t, t);
+    write_ok(f);
+    pra_limits limits;
+    assert_int_equal(pra_limits_init(&limits, sizeof limits), PRA_OK);
+    limits.max_read_samples = 10;
+    pra_read_request *request;
+    pra_series_sink *sink;
+    assert_int_equal(pra_read_request_new(NULL, &request), PRA_OK);
+    assert_int_equal(pra_read_request_add_query(request, 0, 100), PRA_OK);
+    assert_int_equal(pra_read_request_add_matcher(request, PRA_MATCH_EQUAL, STR("a"), STR("1")),
+                     PRA_OK);
+    assert_int_equal(pra_read_request_compile(request, NULL, NULL), PRA_OK);
+    assert_int_equal(pra_series_sink_new(NULL, 0, 100, &limits, &sink), PRA_OK);
+    assert_int_equal(f->store.vtbl->process_query(
+                         f->store.self, NULL, pra_read_request_query(request, 0), sink, &f->err),
+                     PRA_ERR_SAMPLE_LIMIT);
+    pra_series_sink_free(sink);
+    pra_read_request_free(request);
+    assert_string_not_equal(QUERY(f, "a=1"), ""); /* and the store goes on */
+}
+
+static void metrics_are_in_the_text_format(void **state)
+{
+    struct fixture *f = *state;
+    write_one(f, "a=1", 1, 1);
+    write_one(f, "a=1", 1, 1);
+    pra_buffer *out;
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    assert_int_equal(f->store.vtbl->metrics(f->store.self, out), PRA_OK);
+    assert_int_equal(pra_buffer_append(out, "", 1), PRA_OK);
+    const char *text = pra_buffer_data(out);
+    assert_ptr_equal(strstr(text, "# HELP pra_store_"), text);
+    assert_non_null(strstr(text, "_duplicate_samples_total 1\n"));
+    assert_non_null(strstr(text, "_refused_samples_total 0\n"));
+    assert_non_null(strstr(text, "_series 1\n"));
+    pra_buffer_free(out);
+}
+
+static void unknown_options_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    struct {
+        pra_store_opts known;
+        uint64_t later;
+    } opts = {{.size = sizeof opts}, 1};
+    pra_storage store;
+    pra_error err = {0};
+    f->store.vtbl->destroy(f->store.self);
+    f->store.vtbl = NULL;
+    assert_int_equal(open_store(NULL, &opts.known, &store, &err), PRA_ERR_UNSUPPORTED_OPTION);
+    opts.known.size = 1;
+    assert_int_equal(open_store(NULL, &opts.known, &store, &err), PRA_ERR_INVALID_ARG);
+    opts.known.size = sizeof opts;
+    opts.later = 0;
+    assert_int_equal(open_store(NULL, &opts.known, &store, &err), PRA_OK);
+    store.vtbl->destroy(store.self);
+}
+
+/* Every allocation of our own refused in turn: the write fails as a whole or is done, and what a
+ * query then gives was written. Returns through *calls how many allocations a run wants. */
+struct oom_alloc {
+    size_t calls, fail_at, live;
+    int from_then_on;
+};
+
+static void *oom_fn(void *ctx, void *ptr, size_t old_size, size_t new_size)
+{
+    struct oom_alloc *a = ctx;
+    if (new_size == 0) {
+        a->live -= ptr ? old_size : 0;
+        free(ptr);
+        return NULL;
+    }
+    size_t call = a->calls++;
+    if (a->from_then_on ? call >= a->fail_at : call == a->fail_at)
+        return NULL;
+    void *grown = realloc(ptr, new_size);
+    a->live += new_size - (ptr ? old_size : 0);
+    return grown;
+}
+
+static void oom_write(struct fixture *f)
+{
+    for (int i = 0; i < 6; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "a=%d,b=%d", i, i % 2);
+        add_series(f, labels);
+        for (int t = 0; t < 6; t++)
+            add_sample(f, t, t);
+    }
+}
+
+/* Returns 1 if nothing failed. */
+static int oom_run(struct fixture *f, struct oom_alloc *a)
+{
+    pra_alloc alloc = {a, oom_fn};
+    int code = open_store(&alloc, NULL, &f->store, &f->err);
+    if (code != PRA_OK) {
+        assert_int_equal(code, PRA_ERR_NOMEM);
+        f->store.vtbl = NULL;
+        return 0;
+    }
+    const char *const matchers[] = {"b=~0|1", "a!=", NULL};
+    oom_write(f);
+    int wrote = write_request(f);
+    assert_true(wrote == PRA_OK || wrote == PRA_ERR_RETRY);
+    int read = query_range(f, INT64_MIN, INT64_MAX, matchers);
+    assert_true(read == PRA_OK || read == PRA_ERR_RETRY);
+    a->fail_at = SIZE_MAX; /* memory is back: the sender sends again */
+    int all_well = wrote == PRA_OK && read == PRA_OK;
+    oom_write(f);
+    write_ok(f);
+    assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
+    size_t lines = 0, spaces = 0;
+    for (const char *at = f->dump; *at; at++) {
+        lines += *at == '\n';
+        spaces += *at == ' ';
+    }
+    assert_int_equal(lines, 6);
+    assert_int_equal(spaces, 36);
+    f->store.vtbl->destroy(f->store.self);
+    f->store.vtbl = NULL;
+    return all_well;
+}
+
+static void remove_store(void);
+
+static void refused_memory_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    f->store.vtbl->destroy(f->store.self);
+    f->store.vtbl = NULL;
+    for (int mode = 0; mode < 2; mode++) {
+        for (size_t n = 0;; n++) {
+            struct oom_alloc a = {.fail_at = n, .from_then_on = mode};
+            remove_store();
+            oom_run(f, &a);
+            assert_int_equal(a.live, 0);
+            assert_true(n < 10000);
+            if (a.calls <= n)
+                break;
+        }
+    }
+}
+
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
+
+#define STORE_BEHAVIOUR                                                                            \
+    STORE_TEST(says_what_it_can_do), STORE_TEST(an_empty_store_answers),                           \
+        STORE_TEST(gives_back_what_was_written), STORE_TEST(keeps_every_bit_of_a_value),           \
+        STORE_TEST(takes_any_timestamp), STORE_TEST(cuts_at_both_ends_inclusive),                  \
+        STORE_TEST(an_identical_resend_changes_nothing),                                           \
+        STORE_TEST(another_value_for_a_time_is_refused_alone),                                     \
+        STORE_TEST(nan_conflicts_are_told_by_their_bits),                                          \
+        STORE_TEST(a_conflict_within_a_request_keeps_the_first),                                   \
+        STORE_TEST(order_does_not_matter), STORE_TEST(tenants_do_not_see_each_other),              \
+        STORE_TEST(selects_by_every_kind_of_matcher), STORE_TEST(strings_may_hold_anything),       \
+        STORE_TEST(seventy_thousand_samples), STORE_TEST(native_histograms_are_refused),           \
+        STORE_TEST(exemplars_and_metadata_are_ignored),                                            \
+        STORE_TEST(a_limit_of_the_sink_ends_the_query),                                            \
+        STORE_TEST(metrics_are_in_the_text_format), STORE_TEST(unknown_options_are_refused),       \
+        STORE_TEST(refused_memory_harms_nothing)
+
+#endif

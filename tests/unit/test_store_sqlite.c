@@ -1,0 +1,574 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store_behaviour.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stores/sqlite_store.h"
+
+static char folder[64];
+static char path[128];
+
+static int open_store(const pra_alloc *alloc, const pra_store_opts *opts, pra_storage *out,
+                      pra_error *err)
+{
+    char address[160];
+    snprintf(address, sizeof address, "sqlite:%s", path);
+    return pra_store_open(alloc, cstr(address), opts, out, err);
+}
+
+static void remove_store(void)
+{
+    static const char *const endings[] = {"", "-wal", "-shm", "-lock"};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++) {
+        char name[160];
+        snprintf(name, sizeof name, "%s%s", path, endings[i]);
+        unlink(name);
+    }
+}
+
+static int setup_clean(void **state)
+{
+    remove_store();
+    return setup(state);
+}
+
+#undef STORE_TEST
+#define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, setup_clean, teardown)
+
+static void close_store(struct fixture *f)
+{
+    f->store.vtbl->destroy(f->store.self);
+    f->store.vtbl = NULL;
+}
+
+static void reopen(struct fixture *f)
+{
+    close_store(f);
+    assert_int_equal(open_store(NULL, NULL, &f->store, &f->err), PRA_OK);
+}
+
+/* First column of the first row as a number, on a connection of our own. */
+static int64_t ask(const char *sql)
+{
+    sqlite3 *db;
+    sqlite3_stmt *stmt;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+    int64_t value = sqlite3_column_int64(stmt, 0);
+    sqlite3_finalize(stmt);
+    sqlite3_close(db);
+    return value;
+}
+
+static void execute(const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open(path, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+    sqlite3_close(db);
+}
+
+/* ---- the file */
+
+static void data_outlives_the_store(void **state)
+{
+    struct fixture *f = *state;
+    write_one(f, "a=1", 1, 1);
+    reopen(f);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1\n");
+    write_one(f, "a=1", 1, 1);
+    write_one(f, "a=1", 2, 2);
+    write_one(f, "a=2", 2, 2);
+    reopen(f);
+    assert_string_equal(QUERY(f, "a!="), "a=1 1:1 2:2\na=2 2:2\n");
+    assert_int_equal(ask("SELECT count(*) FROM series"), 2);
+}
+
+static void opens_once_at_a_time(void **state)
+{
+    (void)state;
+    pra_storage second;
+    pra_error err = {0};
+    assert_int_equal(open_store(NULL, NULL, &second, &err), PRA_ERR_IO);
+    assert_non_null(strstr(err.message, "is in use"));
+}
+
+static void refuses_files_that_are_not_its_own(void **state)
+{
+    struct fixture *f = *state;
+    pra_error err = {0};
+    close_store(f);
+    execute("PRAGMA user_version = 99");
+    assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_NOT_SUPPORTED);
+    remove_store();
+    execute("CREATE TABLE notes(text)");
+    assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_CORRUPT);
+    assert_int_equal(ask("SELECT count(*) FROM notes"), 0);
+    remove_store();
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    for (int i = 0; i < 1000; i++)
+        fputs("this is no database\n", file);
+    fclose(file);
+    assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_CORRUPT);
+    f->store.vtbl = NULL;
+}
+
+static void paths(void **state)
+{
+    (void)state;
+    pra_storage store;
+    pra_error err = {0};
+    assert_int_equal(pra_store_sqlite_open(NULL, "", NULL, &store, &err), PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_store_sqlite_open(NULL, ":memory:", NULL, &store, &err),
+                     PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_store_sqlite_open(NULL, "/nowhere/at/all.db", NULL, &store, &err),
+                     PRA_ERR_IO);
+    char *before = getcwd(NULL, 0);
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(pra_store_sqlite_open(NULL, "file:x?mode=memory", NULL, &store, &err), PRA_OK);
+    store.vtbl->destroy(store.self);
+    assert_int_equal(unlink("file:x?mode=memory"), 0);
+    assert_int_equal(unlink("file:x?mode=memory-lock"), 0);
+    assert_int_equal(chdir(before), 0);
+    free(before);
+}
+
+static void others_can_read_it_meanwhile(void **state)
+{
+    struct fixture *f = *state;
+    add_series(f, "__name__=up,job=x");
+    add_sample(f, 1500, 1);
+    add_bits(f, 2500, PRA_STALE_NAN_BITS);
+    add_bits(f, 3500, 0x8000000000000000);
+    write_ok(f);
+    assert_int_equal(ask("SELECT count(*) FROM samples_readable WHERE tenant = '' AND "
+                         "labels ->> '__name__' = 'up' AND "
+                         "((time = '1970-01-01T00:00:01.500Z' AND value = 1) OR "
+                         "(time = '1970-01-01T00:00:02.500Z' AND value = 'stale') OR "
+                         "(time = '1970-01-01T00:00:03.500Z' AND value = '-0.0'))"),
+                     3);
+    write_one(f, "a=1", 1, 1); /* the reader's going checkpointed and removed nothing */
+    reopen(f);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1\n");
+}
+
+/* ---- plans */
+
+static void expect_plan(sqlite3 *db, int which, const char *expected)
+{
+    char sql[1024];
+    sqlite3_stmt *stmt;
+    snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", pra__sql_text[which]);
+    assert_int_equal(sqlite3_prepare_v2(db, sql, -1, &stmt, NULL), SQLITE_OK);
+    int found = 0;
+    while (sqlite3_step(stmt) == SQLITE_ROW) {
+        const char *detail = (const char *)sqlite3_column_text(stmt, 3);
+        assert_null(strstr(detail, "TEMP B-TREE"));
+        if (strncmp(detail, "SCAN", 4) == 0 && !strstr(detail, "subquery"))
+            fail_msg("%s: %s", sql, detail);
+        found += strstr(detail, expected) != NULL;
+    }
+    if (!found)
+        fail_msg("%s: not by %s", sql, expected);
+    sqlite3_finalize(stmt);
+}
+
+static void statements_use_the_indexes(void **state)
+{
+    (void)state;
+#define LABELS "SEARCH label_index USING PRIMARY KEY (tenant_id=? AND name=? AND value"
+    static const struct {
+        int which;
+        const char *plan;
+    } plans[] = {
+        {SQL_TENANT_FIND,
+         "SEARCH tenants USING COVERING INDEX sqlite_autoindex_tenants_1 (name=?)"},
+        {SQL_SERIES_FIND,
+         "SEARCH series USING INDEX series_fingerprint (tenant_id=? AND fingerprint=?)"},
+        {SQL_SAMPLE_GET, "SEARCH samples USING PRIMARY KEY (series_id=? AND timestamp_ms=?)"},
+        {SQL_NEXT_SERIES, "SEARCH series USING INTEGER PRIMARY KEY (rowid>?)"},
+        {SQL_OLD_SAMPLE, "SEARCH samples USING PRIMARY KEY (series_id=? AND timestamp_ms<?)"},
+        {SQL_SAMPLES_DELETE, "SEARCH samples USING PRIMARY KEY (series_id=? AND timestamp_ms<?)"},
+        {SQL_ANY_SAMPLE, "SEARCH samples USING PRIMARY KEY (series_id=?)"},
+        {SQL_SERIES_DELETE, "SEARCH series USING INTEGER PRIMARY KEY (rowid=?)"},
+        {SQL_LABEL_DELETE, LABELS "=? AND series_id=?)"},
+        {SQL_VALUE_COUNT, LABELS "=?)"},
+        {SQL_RANGE_COUNT, LABELS ">? AND value<?)"},
+        {SQL_VALUE_SERIES, LABELS "=?)"},
+        {SQL_FIRST_VALUE, LABELS ">?)"},
+        {SQL_NEXT_VALUE, LABELS ">?)"},
+        {SQL_SERIES_LABELS, "SEARCH series USING INTEGER PRIMARY KEY (rowid=?)"},
+        {SQL_TENANT_SERIES, "SEARCH series USING COVERING INDEX series_fingerprint (tenant_id=?)"},
+        {SQL_SAMPLES,
+         "SEARCH samples USING PRIMARY KEY (series_id=? AND timestamp_ms>? AND timestamp_ms<?)"},
+    };
+#undef LABELS
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++)
+        expect_plan(db, plans[i].which, plans[i].plan);
+    sqlite3_close(db);
+}
+
+/* Steps of SQLite's virtual machine, a measure of work that does not depend on the clock. */
+static int work_of(struct fixture *f, const char *const *matchers)
+{
+    sql_store *store = f->store.self;
+    int work = 0;
+    assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
+    for (int i = 0; i < SQL_STATEMENTS; i++)
+        if (store->pool->statements[i])
+            sqlite3_stmt_status(store->pool->statements[i], SQLITE_STMTSTATUS_VM_STEP, 1);
+    assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
+    for (int i = 0; i < SQL_STATEMENTS; i++)
+        if (store->pool->statements[i])
+            work += sqlite3_stmt_status(store->pool->statements[i], SQLITE_STMTSTATUS_VM_STEP, 1);
+    return work;
+}
+
+static void a_narrow_query_does_not_look_at_all_series(void **state)
+{
+    enum { SERIES = 3000 };
+    struct fixture *f = *state;
+    for (int i = 0; i < SERIES; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "__name__=m%d,all=x,n=%d", i % 1000, i);
+        add_series(f, labels);
+        add_sample(f, 1, 1);
+    }
+    write_ok(f);
+    assert_true(work_of(f, (const char *const[]){"all=x", NULL}) > SERIES);
+    assert_true(work_of(f, (const char *const[]){"all=x", "n=77", NULL}) < SERIES);
+    assert_true(work_of(f, (const char *const[]){"all=~.+", "n=~7|8", NULL}) < SERIES);
+    assert_true(work_of(f, (const char *const[]){"all=x", "__name__=~m99.*", NULL}) < SERIES);
+    assert_true(work_of(f, (const char *const[]){"all!=y", "zone=", "n=77", NULL}) < SERIES);
+}
+
+/* ---- failures */
+
+static void set_max_pages(struct fixture *f, int64_t pages)
+{
+    sql_store *store = f->store.self;
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA max_page_count = %lld", (long long)pages);
+    assert_int_equal(sqlite3_exec(store->writer.db, sql, NULL, NULL, NULL), SQLITE_OK);
+}
+
+static void add_many(struct fixture *f, int series, int samples)
+{
+    for (int i = 0; i < series; i++) {
+        char labels[64];
+        snprintf(labels, sizeof labels, "__name__=many,i=%d", i);
+        add_series(f, labels);
+        for (int t = 0; t < samples; t++)
+            add_sample(f, t, t + i / 3.0);
+    }
+}
+
+static void expect_many(struct fixture *f, int series, int samples)
+{
+    char sql[200];
+    QUERY(f, "__name__=many");
+    int lines = 0, spaces = 0;
+    for (const char *at = f->dump; *at; at++) {
+        lines += *at == '\n';
+        spaces += *at == ' ';
+    }
+    assert_int_equal(lines, series);
+    assert_int_equal(spaces, series * samples);
+    snprintf(sql, sizeof sql,
+             "SELECT (SELECT count(*) FROM label_index WHERE name = 'i') = %d AND "
+             "(SELECT count(*) FROM series WHERE labels ->> '__name__' = 'many') = %d",
+             series, series);
+    assert_int_equal(ask(sql), 1);
+}
+
+static void a_full_disk_is_answered_with_retry(void **state)
+{
+    struct fixture *f = *state;
+    write_one(f, "a=1", 1, 1);
+    set_max_pages(f, 20);
+    add_many(f, 100, 100);
+    assert_int_equal(write_request(f), PRA_ERR_RETRY);
+    assert_int_equal(f->err.code, PRA_ERR_RETRY);
+    assert_int_equal(f->err.http_status, 503);
+    assert_non_null(strstr(f->err.message, "full"));
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1\n");
+    assert_string_equal(QUERY(f, "__name__=many"), "");
+    set_max_pages(f, 1000000);
+    /* No id of the series that were taken back may have stayed in the cache. */
+    add_many(f, 100, 100);
+    write_ok(f);
+    expect_many(f, 100, 100);
+    reopen(f);
+    expect_many(f, 100, 100);
+    assert_int_equal(ask("SELECT count(*) FROM pragma_integrity_check WHERE "
+                         "integrity_check = 'ok'"),
+                     1);
+}
+
+static void an_io_error_is_answered_with_retry(void **state)
+{
+    struct fixture *f = *state;
+    struct rlimit before, small;
+    write_one(f, "a=1", 1, 1);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = before;
+    small.rlim_cur = 100000;
+    add_many(f, 100, 100);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int code = write_request(f);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_int_equal(code, PRA_ERR_RETRY);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1\n");
+    add_many(f, 100, 100);
+    write_ok(f);
+    expect_many(f, 100, 100);
+}
+
+static void a_damaged_value_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    write_one(f, "a=1", 1, 1);
+    close_store(f);
+    execute("UPDATE samples SET value = 'x'");
+    assert_int_equal(open_store(NULL, NULL, &f->store, &f->err), PRA_OK);
+    const char *const matchers[] = {"a=1", NULL};
+    assert_int_equal(query_range(f, 0, 10, matchers), PRA_ERR_CORRUPT);
+    add_series(f, "a=1");
+    add_sample(f, 1, 1);
+    assert_int_equal(write_request(f), PRA_ERR_CORRUPT);
+    write_one(f, "a=1", 2, 2);
+}
+
+/* ---- retention */
+
+static void retention_in_tiny_steps(void **state)
+{
+    struct fixture *f = *state;
+    for (int i = 0; i < 5; i++) {
+        char labels[32];
+        snprintf(labels, sizeof labels, "a=%d,b=x", i);
+        add_series(f, labels);
+        for (int t = 0; t <= i; t++)
+            add_sample(f, t * 10, t);
+    }
+    write_ok(f);
+    int steps = 0, through;
+    do {
+        through = pra__sql_retention_step(f->store.self, 30, 1);
+        assert_true(through >= 0);
+        steps++;
+    } while (!through);
+    assert_true(steps >= 12); /* 12 samples are older */
+    assert_string_equal(QUERY(f, "b=x"), "a=3,b=x 30:3\na=4,b=x 30:3 40:4\n");
+    assert_int_equal(ask("SELECT count(*) FROM series"), 2);
+    assert_int_equal(ask("SELECT count(*) FROM label_index"), 4);
+    write_one(f, "a=1,b=x", 50, 5); /* a series that was gone and must not be in the cache */
+    assert_string_equal(QUERY(f, "a=1"), "a=1,b=x 50:5\n");
+    assert_int_equal(ask("SELECT count(*) FROM label_index"), 6);
+    sql_store *store = f->store.self;
+    assert_int_equal(atomic_load(&store->stats.series), 3);
+    assert_int_equal(atomic_load(&store->stats.expired), 12);
+    assert_int_equal(pra__sql_retention_step(store, 30, 1), 1); /* nothing to do */
+}
+
+static void retention_that_fails_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    sql_store *store = f->store.self;
+    write_one(f, "a=1", 1, 1);
+    assert_int_equal(sqlite3_exec(store->writer.db, "PRAGMA query_only = 1", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_true(pra__sql_retention_step(store, 30, 10) < 0);
+    assert_int_equal(sqlite3_exec(store->writer.db, "PRAGMA query_only = 0", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1\n");
+    assert_int_equal(pra__sql_retention_step(store, 30, 10), 1);
+    assert_string_equal(QUERY(f, "a=1"), "");
+}
+
+static void a_store_with_retention_stops_promptly(void **state)
+{
+    struct fixture *f = *state;
+    pra_store_opts opts = {.size = sizeof opts, .retention_ms = 3600000};
+    close_store(f);
+    assert_int_equal(open_store(NULL, &opts, &f->store, &f->err), PRA_OK);
+    write_one(f, "a=1", pra__store_now_ms(), 1);
+    close_store(f); /* the next sweep is 3 minutes away */
+    assert_int_equal(ask("SELECT count(*) FROM samples"), 1);
+}
+
+/* ---- the cache of ids */
+
+static void a_small_cache_forgets_and_finds_again(void **state)
+{
+    enum { SERIES = 2000 };
+    (void)state;
+    sql_cache cache;
+    assert_int_equal(pra__sql_cache_init(&cache, pra_alloc_libc(), 32768), PRA_OK);
+    int found = 0;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 1; i <= SERIES; i++) {
+            char text[32];
+            snprintf(text, sizeof text, "{\"a\":\"%d\"}", i);
+            int64_t id = pra__sql_cache_find(&cache, i % 3, (uint64_t)(i % 7), cstr(text));
+            assert_true(id == 0 || id == i);
+            found += id == i;
+            if (!id)
+                pra__sql_cache_put(&cache, i % 3, (uint64_t)(i % 7), cstr(text), i);
+            assert_int_equal(pra__sql_cache_find(&cache, i % 3, (uint64_t)(i % 7), cstr(text)), i);
+            assert_int_equal(pra__sql_cache_find(&cache, 5, (uint64_t)(i % 7), cstr(text)), 0);
+        }
+    }
+    assert_true(found < SERIES); /* it did forget */
+    pra__sql_cache_remove(&cache, SERIES % 3, SERIES % 7, STR("{\"a\":\"2000\"}"));
+    assert_int_equal(pra__sql_cache_find(&cache, SERIES % 3, SERIES % 7, STR("{\"a\":\"2000\"}")),
+                     0);
+    pra__sql_cache_clear(&cache);
+    assert_int_equal(pra__sql_cache_find(&cache, 1999 % 3, 1999 % 7, STR("{\"a\":\"1999\"}")), 0);
+    pra__sql_cache_fini(&cache);
+}
+
+static void label_text_is_parsed_strictly(void **state)
+{
+    (void)state;
+    static const char *const bad[] = {
+        "",
+        "{",
+        "}",
+        "{\"a\"}",
+        "{\"a\":\"b\"",
+        "{\"a\":b}",
+        "{\"a\":\"b\"}x",
+        "{,}",
+        "{\"a\":\"\\n\"}",
+        "{\"a\":\"\\u01\"}",
+        "{\"a\":\"\\u0100\"}",
+        "{\"a\":\"b\"\"c\":\"d\"}",
+        "{\"a\":\"\\",
+        "{\"a\":\"\\u00zz\"}",
+    };
+    sql_labels labels = {0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
+        assert_int_equal(pra__sql_labels_parse(pra_alloc_libc(), cstr(bad[i]), &labels),
+                         PRA_ERR_CORRUPT);
+    assert_int_equal(
+        pra__sql_labels_parse(pra_alloc_libc(), STR("{\"a\":\"\\u0000\\\"\"}"), &labels), PRA_OK);
+    assert_int_equal(labels.count, 1);
+    assert_int_equal(labels.labels[0].value.len, 2);
+    assert_memory_equal(labels.labels[0].value.ptr, "\0\"", 2);
+    pra__sql_labels_fini(pra_alloc_libc(), &labels);
+}
+
+/* ---- threads */
+
+enum { WRITERS = 8, REQUESTS = 40, SAMPLES = 20 };
+
+struct worker {
+    pthread_t thread;
+    const pra_storage *store;
+    pthread_barrier_t *start;
+    int number;
+    int failures;
+};
+
+static void *write_many(void *arg)
+{
+    struct worker *w = arg;
+    struct fixture f = {.store = *w->store};
+    if (pra_write_request_new(NULL, &f.request) != PRA_OK)
+        return NULL;
+    pthread_barrier_wait(w->start);
+    for (int r = 0; r < REQUESTS; r++) {
+        char number[16];
+        snprintf(number, sizeof number, "%d", w->number);
+        pra_label labels[] = {{STR("__name__"), STR("t")}, {STR("w"), cstr(number)}};
+        int64_t times[SAMPLES];
+        double values[SAMPLES];
+        for (int i = 0; i < SAMPLES; i++) {
+            times[i] = r * SAMPLES + i;
+            values[i] = w->number;
+        }
+        pra_write_request_reset(f.request);
+        w->failures += pra_write_request_add_series(f.request, labels, 2) != PRA_OK;
+        w->failures += pra_write_request_add_samples(f.request, times, values, SAMPLES) != PRA_OK;
+        pra__write_result_init(&f.result, f.request);
+        w->failures +=
+            f.store.vtbl->write(f.store.self, NULL, f.request, &f.result, NULL) != PRA_OK;
+        w->failures += pra__write_result_any(&f.result);
+    }
+    pra_write_request_free(f.request);
+    return NULL;
+}
+
+static void writers_share_commits(void **state)
+{
+    struct fixture *f = *state;
+    struct worker workers[WRITERS];
+    pthread_barrier_t start;
+    pthread_barrier_init(&start, NULL, WRITERS);
+    for (int i = 0; i < WRITERS; i++) {
+        workers[i] = (struct worker){.store = &f->store, .start = &start, .number = i};
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, write_many, &workers[i]), 0);
+    }
+    /* Meanwhile: every query sees whole requests only, and the retention takes its turns. */
+    for (int i = 0; i < 50; i++) {
+        QUERY(f, "__name__=t");
+        int spaces = 0;
+        for (const char *at = f->dump; *at; at++)
+            spaces += *at == ' ';
+        assert_int_equal(spaces % SAMPLES, 0);
+        assert_true(pra__sql_retention_step(f->store.self, -1, 10) >= 0);
+    }
+    for (int i = 0; i < WRITERS; i++) {
+        pthread_join(workers[i].thread, NULL);
+        assert_int_equal(workers[i].failures, 0);
+    }
+    pthread_barrier_destroy(&start);
+    sql_store *store = f->store.self;
+    assert_int_equal(atomic_load(&store->stats.commit_requests), WRITERS * REQUESTS);
+    assert_true(atomic_load(&store->stats.commits) < WRITERS * REQUESTS);
+    assert_int_equal(ask("SELECT count(*) FROM samples JOIN series ON id = series_id WHERE "
+                         "CAST(labels ->> 'w' AS INTEGER) = value"),
+                     WRITERS * REQUESTS * SAMPLES);
+}
+
+int main(void)
+{
+    const char *tmp = getenv("TMPDIR");
+    snprintf(folder, sizeof folder, "%s/pra-test-XXXXXX",
+             tmp && strlen(tmp) < sizeof folder - 20 ? tmp : "/tmp");
+    if (!mkdtemp(folder))
+        return 1;
+    snprintf(path, sizeof path, "%s/store.db", folder);
+    const struct CMUnitTest tests[] = {
+        STORE_BEHAVIOUR,
+        STORE_TEST(data_outlives_the_store),
+        STORE_TEST(opens_once_at_a_time),
+        STORE_TEST(refuses_files_that_are_not_its_own),
+        cmocka_unit_test(paths),
+        STORE_TEST(others_can_read_it_meanwhile),
+        STORE_TEST(statements_use_the_indexes),
+        STORE_TEST(a_narrow_query_does_not_look_at_all_series),
+        STORE_TEST(a_full_disk_is_answered_with_retry),
+        STORE_TEST(an_io_error_is_answered_with_retry),
+        STORE_TEST(a_damaged_value_is_reported),
+        STORE_TEST(retention_in_tiny_steps),
+        STORE_TEST(retention_that_fails_changes_nothing),
+        STORE_TEST(a_store_with_retention_stops_promptly),
+        cmocka_unit_test(a_small_cache_forgets_and_finds_again),
+        cmocka_unit_test(label_text_is_parsed_strictly),
+        STORE_TEST(writers_share_commits),
+    };
+    int failed = cmocka_run_group_tests(tests, NULL, NULL);
+    remove_store();
+    rmdir(folder);
+    return failed;
+}
