@@ -57,6 +57,16 @@ static void retention_in_tiny_steps(void **state)
     assert_int_equal(atomic_load(&store->sample_count), 8);
 }
 
+static void a_retention_step(struct fixture *f)
+{
+    pra__mem_retention_step(f->store.self, -1, 10);
+}
+
+static void writers_readers_and_retention_at_once(void **state)
+{
+    run_writers(*state, a_retention_step);
+}
+
 static void a_store_with_retention_opens_and_closes(void **state)
 {
     (void)state;
@@ -72,6 +82,7 @@ int main(void)
         STORE_BEHAVIOUR,
         cmocka_unit_test(addresses),
         STORE_TEST(retention_in_tiny_steps),
+        STORE_TEST(writers_readers_and_retention_at_once),
         cmocka_unit_test(a_store_with_retention_opens_and_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

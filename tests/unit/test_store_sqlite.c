@@ -274,13 +274,8 @@ static void expect_many(struct fixture *f, int series, int samples)
 {
     char sql[200];
     QUERY(f, "__name__=many");
-    int lines = 0, spaces = 0;
-    for (const char *at = f->dump; *at; at++) {
-        lines += *at == '\n';
-        spaces += *at == ' ';
-    }
-    assert_int_equal(lines, series);
-    assert_int_equal(spaces, series * samples);
+    assert_int_equal(count_of_char(f->dump, '\n'), series);
+    assert_int_equal(count_of_char(f->dump, ' '), series * samples);
     snprintf(sql, sizeof sql,
              "SELECT (SELECT count(*) FROM label_index WHERE name = 'i') = %d AND "
              "(SELECT count(*) FROM series WHERE labels ->> '__name__' = 'many') = %d",
@@ -469,69 +464,15 @@ static void label_text_is_parsed_strictly(void **state)
 
 /* ---- threads */
 
-enum { WRITERS = 8, REQUESTS = 40, SAMPLES = 20 };
-
-struct worker {
-    pthread_t thread;
-    const pra_storage *store;
-    pthread_barrier_t *start;
-    int number;
-    int failures;
-};
-
-static void *write_many(void *arg)
+static void a_retention_step(struct fixture *f)
 {
-    struct worker *w = arg;
-    struct fixture f = {.store = *w->store};
-    if (pra_write_request_new(NULL, &f.request) != PRA_OK)
-        return NULL;
-    pthread_barrier_wait(w->start);
-    for (int r = 0; r < REQUESTS; r++) {
-        char number[16];
-        snprintf(number, sizeof number, "%d", w->number);
-        pra_label labels[] = {{STR("__name__"), STR("t")}, {STR("w"), cstr(number)}};
-        int64_t times[SAMPLES];
-        double values[SAMPLES];
-        for (int i = 0; i < SAMPLES; i++) {
-            times[i] = r * SAMPLES + i;
-            values[i] = w->number;
-        }
-        pra_write_request_reset(f.request);
-        w->failures += pra_write_request_add_series(f.request, labels, 2) != PRA_OK;
-        w->failures += pra_write_request_add_samples(f.request, times, values, SAMPLES) != PRA_OK;
-        pra__write_result_init(&f.result, f.request);
-        w->failures +=
-            f.store.vtbl->write(f.store.self, NULL, f.request, &f.result, NULL) != PRA_OK;
-        w->failures += pra__write_result_any(&f.result);
-    }
-    pra_write_request_free(f.request);
-    return NULL;
+    assert_true(pra__sql_retention_step(f->store.self, -1, 10) >= 0);
 }
 
 static void writers_share_commits(void **state)
 {
     struct fixture *f = *state;
-    struct worker workers[WRITERS];
-    pthread_barrier_t start;
-    pthread_barrier_init(&start, NULL, WRITERS);
-    for (int i = 0; i < WRITERS; i++) {
-        workers[i] = (struct worker){.store = &f->store, .start = &start, .number = i};
-        assert_int_equal(pthread_create(&workers[i].thread, NULL, write_many, &workers[i]), 0);
-    }
-    /* Meanwhile: every query sees whole requests only, and the retention takes its turns. */
-    for (int i = 0; i < 50; i++) {
-        QUERY(f, "__name__=t");
-        int spaces = 0;
-        for (const char *at = f->dump; *at; at++)
-            spaces += *at == ' ';
-        assert_int_equal(spaces % SAMPLES, 0);
-        assert_true(pra__sql_retention_step(f->store.self, -1, 10) >= 0);
-    }
-    for (int i = 0; i < WRITERS; i++) {
-        pthread_join(workers[i].thread, NULL);
-        assert_int_equal(workers[i].failures, 0);
-    }
-    pthread_barrier_destroy(&start);
+    run_writers(f, a_retention_step);
     sql_store *store = f->store.self;
     assert_int_equal(atomic_load(&store->stats.commit_requests), WRITERS * REQUESTS);
     assert_true(atomic_load(&store->stats.commits) < WRITERS * REQUESTS);

@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A store under test: building requests for its vtable, and its answers as text. */
+#ifndef TESTS_STORE_FIXTURE_H
+#define TESTS_STORE_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "pra_stores.h"
+#include "remote/context.h"
+#include "remote/write_result.h"
+
+#define STR(literal)                                                                               \
+    (pra_str)                                                                                      \
+    {                                                                                              \
+        (literal), sizeof(literal) - 1                                                             \
+    }
+
+/* Opens an empty store, or again the one that was closed. */
+static int open_store(const pra_alloc *alloc, const pra_store_opts *opts, pra_storage *out,
+                      pra_error *err);
+
+struct fixture {
+    pra_storage store;
+    pra_context context;
+    pra_write_request *request;
+    pra_write_result result;
+    pra_error err;
+    char text[2048]; /* what was refused by the last write */
+    char *dump;      /* what the last query gave */
+    size_t dump_len, dump_cap;
+};
+
+/* ---- writing */
+
+static pra_str cstr(const char *s)
+{
+    return (pra_str){s, strlen(s)};
+}
+
+/* "a=1,b=2", in order of names. Returns the number of labels. */
+static size_t parse_labels(const char *text, pra_label *out)
+{
+    size_t n = 0;
+    while (*text) {
+        size_t name = strcspn(text, "="), value = strcspn(text + name + 1, ",");
+        out[n++] = (pra_label){{text, name}, {text + name + 1, value}};
+        text += name + 1 + value;
+        text += *text == ',';
+    }
+    return n;
+}
+
+static void add_series(struct fixture *f, const char *labels)
+{
+    pra_label parsed[16];
+    assert_int_equal(pra_write_request_add_series(f->request, parsed, parse_labels(labels, parsed)),
+                     PRA_OK);
+}
+
+static void add_bits(struct fixture *f, int64_t t, uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+}
+
+static void add_sample(struct fixture *f, int64_t t, double value)
+{
+    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+}
+
+/* Writes what was added; f->text then says what was refused. */
+static int write_request(struct fixture *f)
+{
+    memset(&f->err, 0, sizeof f->err);
+    pra__write_result_init(&f->result, f->request);
+    int code = f->store.vtbl->write(f->store.self, &f->context, f->request, &f->result, &f->err);
+    pra_buffer *text;
+    assert_int_equal(pra_buffer_new(NULL, &text), PRA_OK);
+    if (pra__write_result_any(&f->result))
+        assert_int_equal(pra__write_result_text(&f->result, text), PRA_OK);
+    snprintf(f->text, sizeof f->text, "%.*s", (int)pra_buffer_len(text),
+             pra_buffer_len(text) ? (const char *)pra_buffer_data(text) : "");
+    pra_buffer_free(text);
+    pra_write_request_reset(f->request);
+    return code;
+}
+
+static void write_ok(struct fixture *f)
+{
+    assert_int_equal(write_request(f), PRA_OK);
+    assert_string_equal(f->text, "");
+}
+
+static void write_one(struct fixture *f, const char *labels, int64_t t, double value)
+{
+    add_series(f, labels);
+    add_sample(f, t, value);
+    write_ok(f);
+}
+
+/* ---- reading */
+
+static void put(struct fixture *f, const char *format, ...)
+{
+    va_list args;
+    char piece[128];
+    va_start(args, format);
+    size_t len = (size_t)vsnprintf(piece, sizeof piece, format, args);
+    va_end(args);
+    if (f->dump_len + len + 1 > f->dump_cap) {
+        f->dump_cap = (f->dump_cap + len + 1) * 2;
+        f->dump = realloc(f->dump, f->dump_cap);
+        assert_non_null(f->dump);
+    }
+    memcpy(f->dump + f->dump_len, piece, len + 1);
+    f->dump_len += len;
+}
+
+static void put_str(struct fixture *f, const char *base, pra_span s)
+{
+    for (uint32_t i = 0; i < s.len; i++) {
+        unsigned char c = (unsigned char)base[s.off + i];
+        put(f, c >= 0x20 && c < 0x7f ? "%c" : "\\%02x", c);
+    }
+}
+
+static void put_series(struct fixture *f, const pra_columns *c, size_t i)
+{
+    for (uint32_t k = c->label_offsets[i]; k < c->label_offsets[i + 1]; k++) {
+        put(f, k > c->label_offsets[i] ? "," : "");
+        put_str(f, c->base, c->labels[k].name);
+        put(f, "=");
+        put_str(f, c->base, c->labels[k].value);
+    }
+    for (uint32_t k = c->sample_offsets[i]; k < c->sample_offsets[i + 1]; k++) {
+        uint64_t bits;
+        memcpy(&bits, &c->values[k], sizeof bits);
+        if ((bits & 0x7fffffffffffffff) > 0x7ff0000000000000)
+            put(f, " %lld:nan-%llx", (long long)c->timestamps_ms[k], (unsigned long long)bits);
+        else
+            put(f, " %lld:%.17g", (long long)c->timestamps_ms[k], c->values[k]);
+    }
+    put(f, "\n");
+}
+
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Stores and sinks are free in the order of series. */
+static void sort_lines(struct fixture *f, size_t count)
+{
+    char *copy = strdup(f->dump), *at = copy;
+    char **lines = malloc((count + 1) * sizeof *lines);
+    assert_non_null(lines);
+    for (size_t i = 0; i < count; i++) {
+        lines[i] = at;
+        at += strcspn(at, "\n");
+        *at++ = '\0';
+    }
+    qsort(lines, count, sizeof *lines, compare_lines);
+    f->dump_len = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t len = strlen(lines[i]);
+        memcpy(f->dump + f->dump_len, lines[i], len);
+        f->dump[f->dump_len + len] = '\n';
+        f->dump_len += len + 1;
+    }
+    free(lines);
+    free(copy);
+}
+
+/* The decoded answer to a request of one query, as one line a series. */
+static void dump_answer(struct fixture *f, const pra_series_sink *sink)
+{
+    pra_buffer *out;
+    pra_read_response *response;
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    assert_int_equal(pra_read_response_new(NULL, &response), PRA_OK);
+    assert_int_equal(pra_read_response_encode(&sink, 1, out, NULL), PRA_OK);
+    assert_int_equal(
+        pra_read_response_decode(response, pra_buffer_data(out), pra_buffer_len(out), NULL, NULL),
+        PRA_OK);
+    pra_columns c = {.size = sizeof c};
+    assert_int_equal(pra_read_response_columns(response, &c), PRA_OK);
+    for (size_t i = 0; i < c.series_count; i++)
+        put_series(f, &c, i);
+    sort_lines(f, c.series_count);
+    pra_read_response_free(response);
+    pra_buffer_free(out);
+}
+
+/* Asks for [start, end]; matchers "a=1", "a!=1", "a=~x", "a!~x", then NULL. */
+static int query_range(struct fixture *f, int64_t start, int64_t end, const char *const *matchers)
+{
+    static const char *const operators[] = {"=", "!=", "=~", "!~"};
+    pra_read_request *request;
+    pra_series_sink *sink;
+    f->dump_len = 0;
+    put(f, "");
+    memset(&f->err, 0, sizeof f->err);
+    assert_int_equal(pra_read_request_new(NULL, &request), PRA_OK);
+    assert_int_equal(pra_read_request_add_query(request, start, end), PRA_OK);
+    for (; *matchers; matchers++) {
+        size_t name = strcspn(*matchers, "=!"), op = 0;
+        const char *rest = *matchers + name;
+        op = rest[0] == '!' ? (rest[1] == '~' ? 3 : 1) : (rest[1] == '~' ? 2 : 0);
+        assert_int_equal(pra_read_request_add_matcher(request, (int32_t)op,
+                                                      (pra_str){*matchers, name},
+                                                      cstr(rest + strlen(operators[op]))),
+                         PRA_OK);
+    }
+    assert_int_equal(pra_read_request_compile(request, NULL, &f->err), PRA_OK);
+    assert_int_equal(pra_series_sink_new(NULL, start, end, NULL, &sink), PRA_OK);
+    int code = f->store.vtbl->process_query(f->store.self, &f->context,
+                                            pra_read_request_query(request, 0), sink, &f->err);
+    if (code == PRA_OK)
+        dump_answer(f, sink);
+    pra_series_sink_free(sink);
+    pra_read_request_free(request);
+    return code;
+}
+
+#define QUERY(f, ...) query_all(f, (const char *const[]){__VA_ARGS__, NULL})
+
+static const char *query_all(struct fixture *f, const char *const *matchers)
+{
+    assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
+    return f->dump;
+}
+
+static size_t count_of_char(const char *text, char c)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += *text == c;
+    return n;
+}
+
+/* ---- set-up */
+
+static int setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    assert_int_equal(pra_write_request_new(NULL, &f->request), PRA_OK);
+    int code = open_store(NULL, NULL, &f->store, &f->err);
+    if (code != PRA_OK)
+        fail_msg("%s", f->err.message);
+    *state = f;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *f = *state;
+    if (f->store.vtbl)
+        f->store.vtbl->destroy(f->store.self);
+    pra_write_request_free(f->request);
+    free(f->dump);
+    free(f);
+    return 0;
+}
+
+#endif
