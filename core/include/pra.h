@@ -277,9 +277,9 @@ typedef struct pra_limits {
     uint64_t max_pattern_bytes;     /**< one regular expression; default 64 KiB */
     uint64_t max_pattern_memory;    /**< compiled form of one regular expression; default 8 MiB */
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
-    uint64_t max_response_bytes; /**< one sampled answer before compression; default 256 MiB, at most
-                                    4 GiB - 1 */
-    uint64_t retain_bytes;       /**< memory a handle keeps between requests; default 16 MiB */
+    uint64_t max_response_bytes;    /**< one sampled answer before compression; default 256 MiB, at
+                                       most    4 GiB - 1 */
+    uint64_t retain_bytes;          /**< memory a handle keeps between requests; default 16 MiB */
 } pra_limits;
 
 /** Zeroes size bytes and sets size. For callers that cannot write sizeof. Returns
@@ -631,6 +631,9 @@ typedef struct pra_series_sink pra_series_sink;
  */
 PRA_API int pra_series_sink_new(const pra_alloc *alloc, int64_t start_ms, int64_t end_ms,
                                 const pra_limits *limits, pra_series_sink **out);
+/** Empties it for another range, keeps the memory and the limits. Only for sinks from
+ * pra_series_sink_new. */
+PRA_API void pra_series_sink_reset(pra_series_sink *sink, int64_t start_ms, int64_t end_ms);
 /** NULL is allowed. Only for sinks from pra_series_sink_new. */
 PRA_API void pra_series_sink_free(pra_series_sink *sink);
 /**

@@ -9,7 +9,10 @@
 
 #include "pra.h"
 
-#define S(text) {text, sizeof(text) - 1}
+#define S(text)                                                                                    \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
 
 static const pra_label up[] = {{S("__name__"), S("up")}};
 
@@ -184,7 +187,48 @@ static void R09_limits_end_the_answer_and_stay(void **state)
     assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 2, &f.err),
                      PRA_ERR_RESPONSE_TOO_LARGE);
     assert_non_null(strstr(f.err.message, "--limit.response-size"));
+    pra_series_sink_reset(f.sink, 2, 2);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 2, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_sample_count(f.sink), 1);
     close_sink(&f);
+}
+
+static void timestamps_of_every_length_are_written_right(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int64_t t[130];
+    double v[130];
+    size_t n = 0;
+    t[n++] = INT64_MIN;
+    for (int bit = 62; bit >= 0; bit--)
+        t[n++] = -(INT64_C(1) << bit);
+    t[n++] = 0;
+    for (int bit = 0; bit < 63; bit++)
+        t[n++] = INT64_C(1) << bit;
+    t[n++] = INT64_MAX;
+    for (size_t i = 0; i < n; i++)
+        v[i] = (double)(i % 3);
+    for (size_t first = 0; first < n; first++)
+        for (size_t count = 1; first + count <= n; count += 1 + count / 4) {
+            pra_read_response *resp;
+            pra_columns c = {.size = sizeof(c)};
+            open_sink(&f, INT64_MIN, INT64_MAX, NULL);
+            assert_int_equal(
+                pra_series_sink_add(f.sink, up, 1, t + first, v + first, count, &f.err), PRA_OK);
+            const pra_series_sink *sinks[] = {f.sink};
+            assert_int_equal(pra_read_response_encode(sinks, 1, f.out, &f.err), PRA_OK);
+            assert_int_equal(pra_read_response_new(NULL, &resp), PRA_OK);
+            assert_int_equal(pra_read_response_decode(resp, pra_buffer_data(f.out),
+                                                      pra_buffer_len(f.out), NULL, &f.err),
+                             PRA_OK);
+            assert_int_equal(pra_read_response_columns(resp, &c), PRA_OK);
+            assert_int_equal(c.sample_count, count);
+            assert_memory_equal(c.timestamps_ms, t + first, count * sizeof(*t));
+            assert_memory_equal(c.values, v + first, count * sizeof(*v));
+            pra_read_response_free(resp);
+            close_sink(&f);
+        }
 }
 
 static void a_series_begun_and_not_ended_is_dropped(void **state)
@@ -211,6 +255,7 @@ int main(void)
         cmocka_unit_test(refuses_labels_that_a_reader_would_choke_on),
         cmocka_unit_test(W42_payloads_of_nan_and_the_sign_of_zero_survive),
         cmocka_unit_test(R09_limits_end_the_answer_and_stay),
+        cmocka_unit_test(timestamps_of_every_length_are_written_right),
         cmocka_unit_test(a_series_begun_and_not_ended_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -34,10 +34,11 @@ struct pra_series_sink {
 
     pra_label *sorted; /* scratch */
     size_t sorted_cap;
-    struct point *points; /* samples of the series that was begun */
+    int64_t *timestamps_ms; /* samples of the series that was begun */
+    double *values;
     size_t point_count;
     size_t point_cap;
-    int out_of_order; /* points are not strictly increasing in time */
+    int out_of_order; /* timestamps are not strictly increasing */
 };
 
 void pra__read_budget_init(pra__read_budget *budget, const pra_limits *limits)
@@ -101,12 +102,21 @@ int pra_series_sink_new(const pra_alloc *alloc, int64_t start_ms, int64_t end_ms
     return PRA_OK;
 }
 
+void pra_series_sink_reset(pra_series_sink *sink, int64_t start_ms, int64_t end_ms)
+{
+    atomic_store(&sink->own_budget.samples, sink->own_budget.max_samples);
+    atomic_store(&sink->own_budget.bytes, sink->own_budget.max_bytes);
+    pra__series_sink_start(sink, start_ms, end_ms, &sink->own_budget);
+}
+
 static void free_scratch(pra_series_sink *sink)
 {
     pra__free(&sink->alloc, sink->sorted, sink->sorted_cap * sizeof(*sink->sorted));
-    pra__free(&sink->alloc, sink->points, sink->point_cap * sizeof(*sink->points));
+    pra__free(&sink->alloc, sink->timestamps_ms, sink->point_cap * sizeof(int64_t));
+    pra__free(&sink->alloc, sink->values, sink->point_cap * sizeof(double));
     sink->sorted = NULL;
-    sink->points = NULL;
+    sink->timestamps_ms = NULL;
+    sink->values = NULL;
     sink->sorted_cap = sink->point_cap = sink->point_count = 0;
 }
 
@@ -114,7 +124,7 @@ void pra__series_sink_trim(pra_series_sink *sink, size_t retain)
 {
     pra__buffer_trim(&sink->series, retain);
     pra__buffer_trim(&sink->labels, retain);
-    if (sink->point_cap * sizeof(*sink->points) > retain)
+    if (sink->point_cap * 2 * sizeof(int64_t) > retain)
         free_scratch(sink);
     sink->begun = 0;
 }
@@ -277,44 +287,112 @@ int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels, size_t
 
 /* ── Samples ── */
 
-static size_t sample_size(int64_t timestamp_ms, const double *value)
+enum {
+    KEY_SAMPLE = prom_TimeSeries_samples_tag << 3 | PRA__WIRE_BYTES,
+    KEY_VALUE = prom_Sample_value_tag << 3 | PRA__WIRE_FIXED64,
+    KEY_TIMESTAMP = prom_Sample_timestamp_tag << 3 | PRA__WIRE_VARINT,
+    VALUE_SIZE = 9, /* of a value that is not zero, with its key */
+    OVERRUN = 8     /* bytes that may be written behind the last sample */
+};
+
+/* Bytes of a timestamp with its key; 0 is not written. */
+static size_t timestamp_size(int64_t timestamp_ms)
 {
-    return pra__double_field_size(prom_Sample_value_tag, value) +
-           pra__varint_field_size(prom_Sample_timestamp_tag, (uint64_t)timestamp_ms);
+    return timestamp_ms ? 1 + pra__varint_size((uint64_t)timestamp_ms) : 0;
 }
 
-static uint8_t *put_sample(uint8_t *p, int64_t timestamp_ms, const double *value)
+static int is_zero(const double *value)
 {
-    p = pra__put_head(p, prom_TimeSeries_samples_tag, sample_size(timestamp_ms, value));
-    p = pra__put_double_field(p, prom_Sample_value_tag, value);
-    return pra__put_varint_field(p, prom_Sample_timestamp_tag, (uint64_t)timestamp_ms);
+    uint64_t bits;
+    memcpy(&bits, value, sizeof(bits));
+    return bits == 0;
+}
+
+/* In an increasing column of timestamps the sizes do not change between two of one size and sign.
+ */
+static int same_size(const int64_t *timestamps_ms, size_t count)
+{
+    int64_t first = timestamps_ms[0];
+    int64_t last = timestamps_ms[count - 1];
+    return (first > 0 || last < 0) && timestamp_size(first) == timestamp_size(last);
+}
+
+/* Bytes of all samples with their keys and lengths. */
+static size_t samples_size(const int64_t *timestamps_ms, const double *values, size_t count)
+{
+    size_t zeros = 0;
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        zeros += (size_t)is_zero(&values[i]);
+    if (same_size(timestamps_ms, count))
+        size = count * timestamp_size(timestamps_ms[0]);
+    else
+        for (size_t i = 0; i < count; i++)
+            size += timestamp_size(timestamps_ms[i]);
+    return size + 2 * count + VALUE_SIZE * (count - zeros);
+}
+
+/* v below 2^56 as a varint of size bytes, in the low bytes of a word: its groups of 7 bits are
+ * moved apart, then marked. */
+static uint64_t spread_varint(uint64_t v, size_t size)
+{
+    v = (v & 0x000000000fffffff) | (v & 0x00fffffff0000000) << 4;
+    v = (v & 0x00003fff00003fff) | (v & 0x0fffc0000fffc000) << 2;
+    v = (v & 0x007f007f007f007f) | (v & 0x3f803f803f803f80) << 1;
+    return v | (UINT64_C(0x8080808080808080) & ((UINT64_C(1) << (8 * (size - 1))) - 1));
+}
+
+static uint8_t *put_sample(uint8_t *p, int64_t timestamp_ms, const double *value, size_t time_size)
+{
+    size_t value_size = is_zero(value) ? 0 : VALUE_SIZE;
+    p[0] = KEY_SAMPLE;
+    p[1] = (uint8_t)(value_size + time_size);
+    p[2] = KEY_VALUE;
+    pra__put_fixed64(p + 3, value); /* what follows covers it if it is zero */
+    p += 2 + value_size;
+    if (time_size == 0)
+        return p;
+    p[0] = KEY_TIMESTAMP;
+    if (time_size <= 9) {
+        uint64_t word = spread_varint((uint64_t)timestamp_ms, time_size - 1);
+        pra__put_fixed64(p + 1, &word);
+        return p + time_size;
+    }
+    return pra__put_varint(p + 1, (uint64_t)timestamp_ms);
+}
+
+static uint8_t *put_samples(uint8_t *p, const int64_t *timestamps_ms, const double *values,
+                            size_t count)
+{
+    if (same_size(timestamps_ms, count)) {
+        const size_t time_size = timestamp_size(timestamps_ms[0]);
+        for (size_t i = 0; i < count; i++)
+            p = put_sample(p, timestamps_ms[i], &values[i], time_size);
+    } else {
+        for (size_t i = 0; i < count; i++)
+            p = put_sample(p, timestamps_ms[i], &values[i], timestamp_size(timestamps_ms[i]));
+    }
+    return p;
 }
 
 /* Writes the series with its labels and these samples, which are in order and in range. */
-static int encode_series(pra_series_sink *sink, const struct point *points,
-                         const int64_t *timestamps_ms, const double *values, size_t count,
-                         pra_error *err)
+static int encode_series(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
+                         size_t count, pra_error *err)
 {
     if (count == 0)
         return PRA_OK;
-    size_t body = sink->labels.len;
-    for (size_t i = 0; i < count; i++)
-        body += 2 + (points ? sample_size(points[i].timestamp_ms, &points[i].value)
-                            : sample_size(timestamps_ms[i], &values[i]));
+    size_t body = sink->labels.len + samples_size(timestamps_ms, values, count);
     size_t total = pra__bytes_field_size(prom_QueryResult_timeseries_tag, body);
     int rc = take_samples(sink, count, err);
     if (rc || (rc = take_bytes(sink, total, err)) != PRA_OK)
         return rc;
-    if (pra__buffer_reserve(&sink->series, total))
+    if (pra__buffer_reserve(&sink->series, total + OVERRUN))
         return fail_nomem(sink, err);
     uint8_t *p = sink->series.data + sink->series.len;
     p = pra__put_head(p, prom_QueryResult_timeseries_tag, body);
     if (sink->labels.len)
         memcpy(p, sink->labels.data, sink->labels.len);
-    p += sink->labels.len;
-    for (size_t i = 0; i < count; i++)
-        p = points ? put_sample(p, points[i].timestamp_ms, &points[i].value)
-                   : put_sample(p, timestamps_ms[i], &values[i]);
+    put_samples(p + sink->labels.len, timestamps_ms, values, count);
     sink->series.len += total;
     sink->series_count++;
     sink->sample_count += count;
@@ -329,11 +407,21 @@ static int reserve_points(pra_series_sink *sink, size_t extra)
     size_t cap = sink->point_cap * 2 > want ? sink->point_cap * 2 : want;
     if (cap > SIZE_MAX / sizeof(struct point) / 2)
         return PRA_ERR_NOMEM;
-    struct point *points = pra__realloc(&sink->alloc, sink->points,
-                                        sink->point_cap * sizeof(*points), cap * sizeof(*points));
-    if (!points)
+    int64_t *timestamps_ms = pra__malloc(&sink->alloc, cap * sizeof(*timestamps_ms));
+    double *values = pra__malloc(&sink->alloc, cap * sizeof(*values));
+    if (!timestamps_ms || !values) {
+        pra__free(&sink->alloc, timestamps_ms, cap * sizeof(*timestamps_ms));
+        pra__free(&sink->alloc, values, cap * sizeof(*values));
         return PRA_ERR_NOMEM;
-    sink->points = points;
+    }
+    if (sink->point_count) {
+        memcpy(timestamps_ms, sink->timestamps_ms, sink->point_count * sizeof(*timestamps_ms));
+        memcpy(values, sink->values, sink->point_count * sizeof(*values));
+    }
+    pra__free(&sink->alloc, sink->timestamps_ms, sink->point_cap * sizeof(*timestamps_ms));
+    pra__free(&sink->alloc, sink->values, sink->point_cap * sizeof(*values));
+    sink->timestamps_ms = timestamps_ms;
+    sink->values = values;
     sink->point_cap = cap;
     return PRA_OK;
 }
@@ -357,9 +445,9 @@ int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
         size_t n = sink->point_count;
         if (t < sink->start_ms || t > sink->end_ms)
             continue;
-        sink->out_of_order |= n > 0 && t <= sink->points[n - 1].timestamp_ms;
-        sink->points[n] = (struct point){.timestamp_ms = t, .order = n};
-        memcpy(&sink->points[n].value, &values[i], sizeof(double));
+        sink->out_of_order |= n > 0 && t <= sink->timestamps_ms[n - 1];
+        sink->timestamps_ms[n] = t;
+        memcpy(&sink->values[n], &values[i], sizeof(double));
         sink->point_count++;
     }
     return PRA_OK;
@@ -374,16 +462,28 @@ static int compare_points(const void *a, const void *b)
     return x->order < y->order ? -1 : 1;
 }
 
-static void sort_points(pra_series_sink *sink)
+/* Sorts by time and keeps the last of equal ones. */
+static int sort_points(pra_series_sink *sink)
 {
+    size_t count = sink->point_count;
     size_t kept = 0;
-    qsort(sink->points, sink->point_count, sizeof(*sink->points), compare_points);
-    for (size_t i = 0; i < sink->point_count; i++) {
-        if (kept && sink->points[kept - 1].timestamp_ms == sink->points[i].timestamp_ms)
-            kept--;
-        sink->points[kept++] = sink->points[i];
+    struct point *points = pra__malloc(&sink->alloc, count * sizeof(*points));
+    if (!points)
+        return PRA_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        points[i] = (struct point){.timestamp_ms = sink->timestamps_ms[i], .order = i};
+        memcpy(&points[i].value, &sink->values[i], sizeof(double));
     }
+    qsort(points, count, sizeof(*points), compare_points);
+    for (size_t i = 0; i < count; i++) {
+        if (kept && sink->timestamps_ms[kept - 1] == points[i].timestamp_ms)
+            kept--;
+        sink->timestamps_ms[kept] = points[i].timestamp_ms;
+        memcpy(&sink->values[kept++], &points[i].value, sizeof(double));
+    }
+    pra__free(&sink->alloc, points, count * sizeof(*points));
     sink->point_count = kept;
+    return PRA_OK;
 }
 
 int pra_series_sink_end(pra_series_sink *sink, pra_error *err)
@@ -395,9 +495,9 @@ int pra_series_sink_end(pra_series_sink *sink, pra_error *err)
     if (!sink->begun)
         return PRA_ERR_STATE;
     sink->begun = 0;
-    if (sink->out_of_order)
-        sort_points(sink);
-    return encode_series(sink, sink->points, NULL, NULL, sink->point_count, err);
+    if (sink->out_of_order && sort_points(sink))
+        return fail_nomem(sink, err);
+    return encode_series(sink, sink->timestamps_ms, sink->values, sink->point_count, err);
 }
 
 static int is_increasing(const int64_t *timestamps_ms, size_t count)
@@ -442,7 +542,7 @@ int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t l
     sink->begun = 0;
     if (first >= last)
         return PRA_OK;
-    return encode_series(sink, NULL, timestamps_ms + first, values + first, last - first, err);
+    return encode_series(sink, timestamps_ms + first, values + first, last - first, err);
 }
 
 /* ── What came together ── */
