@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* pra serve: a storage behind HTTP until a signal ends it. */
+#include "cli.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include "server/log.h"
+
+enum { MOST_WORKERS = 1024 };
+
+struct settings {
+    const char *storage, *tenant_header, *log_level, *log_format;
+    uint64_t retention_ms;
+    cli_list listen;
+    uint64_t max_connections, workers, idle_timeout_ms, read_timeout_ms, grace_ms;
+    uint64_t body_size, decoded_size, request_memory;
+    uint64_t labels, name_length, value_length, read_samples;
+    cli_log log;
+};
+
+static int check(struct settings *v)
+{
+    const char *wrong = NULL;
+    if (!cli_log_init(&v->log, v->log_level, v->log_format))
+        wrong = "--log.level is debug, info, warn or error, --log.format is logfmt or json";
+    else if (v->workers == 0 || v->workers > MOST_WORKERS)
+        wrong = "--web.workers is a number from 1 to 1024";
+    else if (v->max_connections == 0)
+        wrong = "--web.max-connections is at least 1";
+    if (wrong)
+        (void)fprintf(stderr, "pra serve: %s\n", wrong);
+    return !wrong;
+}
+
+static int parse(struct settings *v, int argc, char **argv)
+{
+    const cli_flag flags[] = {
+        {"Storage", 0, NULL, NULL, NULL},
+        {"storage", CLI_TEXT, &v->storage, "sqlite:./prom.db",
+         "Where samples are kept: memory, or sqlite:PATH (created if absent)."},
+        {"storage.retention", CLI_DURATION, &v->retention_ms, "0",
+         "Delete samples older than this, e.g. 90d. 0 keeps everything."},
+        {"tenant.header", CLI_TEXT, &v->tenant_header, "X-Scope-OrgID",
+         "Header that names the tenant. Empty: everyone shares one store."},
+        {"Web", 0, NULL, NULL, NULL},
+        {"web.listen-address", CLI_LIST, &v->listen, "127.0.0.1:9201",
+         "HOST:PORT to listen on; can be repeated. Port 0 takes any free one, :9201 every "
+         "address."},
+        {"web.max-connections", CLI_NUMBER, &v->max_connections, "512",
+         "Most connections at one time per listen address; further ones wait."},
+        {"web.workers", CLI_NUMBER, &v->workers, "8",
+         "Most requests in the storage at one time; further ones wait."},
+        {"web.idle-timeout", CLI_DURATION, &v->idle_timeout_ms, "6m",
+         "Close connections without a request for this long. Prometheus closes its own after 5m."},
+        {"web.read-timeout", CLI_DURATION, &v->read_timeout_ms, "1m",
+         "Longest time a request's body may take to arrive. 0 = no limit, as for the one above."},
+        {"shutdown-grace", CLI_DURATION, &v->grace_ms, "30s",
+         "On SIGTERM, how long requests in flight may take before they are cut off."},
+        {"Limits (0 = off)", 0, NULL, NULL, NULL},
+        {"limit.body-size", CLI_SIZE, &v->body_size, "32MiB", "A request body as received."},
+        {"limit.decoded-size", CLI_SIZE, &v->decoded_size, "32MiB",
+         "A request body after decompression."},
+        {"limit.request-memory", CLI_SIZE, &v->request_memory, "128MiB",
+         "Memory that one request may need."},
+        {"limit.labels-per-series", CLI_NUMBER, &v->labels, "1000", "Labels of one series."},
+        {"limit.label-name-length", CLI_SIZE, &v->name_length, "64KiB", "A label's name."},
+        {"limit.label-value-length", CLI_SIZE, &v->value_length, "1MiB", "A label's value."},
+        {"limit.read-samples", CLI_NUMBER, &v->read_samples, "50000000",
+         "Samples in one answer to a read."},
+        {"Log", 0, NULL, NULL, NULL},
+        {"log.level", CLI_TEXT, &v->log_level, "info", "debug, info, warn or error."},
+        {"log.format", CLI_TEXT, &v->log_format, "logfmt", "logfmt or json."},
+    };
+    const cli_usage usage = {
+        .synopsis = "pra serve [FLAGS]",
+        .about = "Takes remote write and answers remote read of Prometheus.",
+        .flags = flags,
+        .flag_count = sizeof(flags) / sizeof(flags[0]),
+    };
+    int rc = cli_parse(&usage, argc, argv, NULL);
+    return rc == CLI_RUN && !check(v) ? CLI_WRONG : rc;
+}
+
+static uint64_t limit(uint64_t value)
+{
+    return value ? value : PRA_UNLIMITED;
+}
+
+static uint32_t fit(uint64_t value)
+{
+    return value > UINT32_MAX ? UINT32_MAX : (uint32_t)value;
+}
+
+/* A timeout that is switched off becomes one of 49 days. */
+static uint32_t timeout(uint64_t ms)
+{
+    return ms ? fit(ms) : UINT32_MAX;
+}
+
+static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
+{
+    pra_storage storage;
+    const cli_storage_opts open = {v->storage, v->retention_ms, fit(v->workers), &v->log};
+    int rc = cli_open_storage(&open, &storage, err);
+    if (rc)
+        return rc;
+    const pra_limits limits = {.size = sizeof(limits),
+                               .max_body_bytes = limit(v->body_size),
+                               .max_decoded_bytes = limit(v->decoded_size),
+                               .max_memory_bytes = limit(v->request_memory),
+                               .max_labels_per_series = limit(v->labels),
+                               .max_label_name_bytes = limit(v->name_length),
+                               .max_label_value_bytes = limit(v->value_length),
+                               .max_read_samples = limit(v->read_samples)};
+    const pra_handler_opts opts = {.size = sizeof(opts),
+                                   .limits = &limits,
+                                   .tenant_header_cstr = v->tenant_header,
+                                   .executor = *pra_server_executor()};
+    return pra_handler_new(NULL, &storage, &opts, out, err);
+}
+
+static int make_server(struct settings *v, pra_handler *handler, pra_server **out, pra_error *err)
+{
+    const pra_server_opts opts = {.size = sizeof(opts),
+                                  .listen_cstr = v->listen.items,
+                                  .listen_count = v->listen.count,
+                                  .max_connections = fit(v->max_connections),
+                                  .workers = fit(v->workers),
+                                  .idle_timeout_ms = timeout(v->idle_timeout_ms),
+                                  .body_timeout_ms = timeout(v->read_timeout_ms),
+                                  .log = cli_log_sink(&v->log),
+                                  .description_cstr = v->storage};
+    int rc = pra_server_new(NULL, handler, &opts, out, err);
+    return rc ? rc : pra_server_start(*out, err);
+}
+
+/* ---- what the log says at the start */
+
+static int is_loopback(const char *address)
+{
+    return strncmp(address, "127.", 4) == 0 || strncmp(address, "localhost:", 10) == 0 ||
+           strncmp(address, "[::1]:", 6) == 0;
+}
+
+static void announce(struct settings *v, const pra_server *server)
+{
+    pra_log sink = cli_log_sink(&v->log);
+    char storage[512] = "";
+    (void)pra__log_value(storage, sizeof(storage), 0, v->storage, strlen(v->storage));
+    pra__log_write(&sink, PRA_LOG_INFO, "storage is open", "storage=%s version=%s", storage,
+                   pra_version_cstr());
+    for (size_t i = 0; i < v->listen.count; i++) {
+        const char *address = v->listen.items[i];
+        int host = (int)(strrchr(address, ':') - address);
+        uint16_t port = pra_server_port(server, i);
+        pra__log_write(&sink, PRA_LOG_INFO, "listening", "address=%.*s:%u", host, address, port);
+        if (!is_loopback(address))
+            pra__log_write(&sink, PRA_LOG_WARN,
+                           "anyone who can reach this address can write and read: there is no "
+                           "authentication yet",
+                           "address=%.*s:%u", host, address, port);
+    }
+    const char *first = v->listen.items[0];
+    int host = (int)(strrchr(first, ':') - first);
+    char next[400];
+    (void)snprintf(next, sizeof(next),
+                   "open http://%.*s:%u/ for the lines to add to prometheus.yml", host ? host : 9,
+                   host ? first : "localhost", pra_server_port(server, 0));
+    pra__log_write(&sink, PRA_LOG_INFO, next, NULL);
+}
+
+/* ---- running */
+
+/* Signals reach this thread by sigwait alone; threads started from now on inherit the mask. */
+static void block_signals(sigset_t *set)
+{
+    (void)sigemptyset(set);
+    (void)sigaddset(set, SIGTERM);
+    (void)sigaddset(set, SIGINT);
+    (void)pthread_sigmask(SIG_BLOCK, set, NULL);
+    (void)signal(SIGPIPE, SIG_IGN); /* a log reader that went away is no reason to stop */
+}
+
+/* A thread and a socket per connection need more files than many a shell allows. */
+static void allow_files(void)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
+static void run(struct settings *v, pra_server *server, const sigset_t *signals)
+{
+    pra_log sink = cli_log_sink(&v->log);
+    int number = 0;
+    announce(v, server);
+    (void)sigwait(signals, &number);
+    pra__log_write(&sink, PRA_LOG_INFO, "stopping", "signal=%s",
+                   number == SIGTERM ? "SIGTERM" : "SIGINT");
+    (void)signal(SIGTERM, SIG_DFL); /* a second signal ends the program at once */
+    (void)signal(SIGINT, SIG_DFL);
+    (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+    if (pra_server_stop(server, fit(v->grace_ms)) == PRA_DONE)
+        pra__log_write(&sink, PRA_LOG_WARN,
+                       "requests were cut off: they took longer than "
+                       "--shutdown-grace",
+                       NULL);
+}
+
+int cli_serve(int argc, char **argv)
+{
+    struct settings v = {0};
+    int rc = parse(&v, argc, argv);
+    if (rc)
+        return rc == CLI_HELP ? 0 : 2;
+
+    sigset_t signals;
+    pra_handler *handler = NULL;
+    pra_server *server = NULL;
+    pra_error err = {0};
+    block_signals(&signals);
+    allow_files();
+    rc = make_handler(&v, &handler, &err);
+    if (!rc)
+        rc = make_server(&v, handler, &server, &err);
+    if (rc)
+        cli_log_message(&v.log, PRA_LOG_ERROR, err.message[0] ? err.message : pra_strerror(rc));
+    else
+        run(&v, server, &signals);
+    pra_server_free(server);
+    pra_handler_free(handler);
+    if (!rc)
+        cli_log_message(&v.log, PRA_LOG_INFO, "stopped");
+    return rc ? 1 : 0;
+}
