@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""pra serve: flags, log lines, signals and errors."""
+
+import json
+import re
+import signal
+import socket
+
+import pytest
+
+from conftest import WRITE, run
+
+
+def test_help_and_version():
+    assert run().returncode == 0
+    assert "serve" in run("help").stdout
+    assert re.fullmatch(r"pra \d+\.\d+\.\d+\n", run("--version").stdout)
+    flags = run("serve", "--help")
+    assert flags.returncode == 0 and flags.stderr == ""
+    for name in ("--storage=sqlite:./prom.db", "--storage.retention=0",
+                 "--web.listen-address=127.0.0.1:9201", "--web.idle-timeout=6m",
+                 "--limit.body-size=32MiB", "--tenant.header=X-Scope-OrgID"):
+        assert name in flags.stdout
+
+
+@pytest.mark.parametrize("args, says", [
+    (["srve"], 'did you mean "serve"?'),
+    (["serve", "--storge=memory"], "did you mean --storage?"),
+    (["serve", "--log.level=loud"], "--log.level is debug, info, warn or error"),
+    (["serve", "--storage.retention=90"], "a duration such as"),
+    (["serve", "--limit.body-size=lots"], "a size such as"),
+    (["serve", "--web.workers=0"], "--web.workers is a number from 1 to"),
+    (["serve", "memory"], 'unexpected word "memory"'),
+])
+def test_wrong_usage_exits_with_2(args, says, tmp_path):
+    result = run(*args, cwd=tmp_path)
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_first_lines_say_where_and_what_next(serve):
+    server = serve("--storage=memory")
+    assert re.match(r"time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=info msg=listening "
+                    rf"address=127.0.0.1:{server.port}$", server.wait_for("msg=listening"))
+    server.wait_for(f"http://127.0.0.1:{server.port}/ for the lines to add to prometheus.yml")
+    status, page = server.request("GET", "/")
+    assert status == 200 and "memory" in page and "/api/v1/write" in page
+    assert not [line for line in server.lines if "level=warn" in line]
+
+
+def test_other_addresses_are_warned_about(serve):
+    server = serve("--storage=memory", listen="0.0.0.0:0")
+    server.wait_for("no authentication yet")
+
+
+def test_json_log(serve):
+    server = serve("--storage=memory", "--log.format=json")
+    server.write(b"junk")
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in server.lines if line]
+    assert {"time", "level", "msg"} <= set.intersection(*map(set, lines))
+    refused = next(line for line in lines if line["msg"] == "request refused")
+    assert refused["level"] == "warn" and refused["code"] == 400
+    assert refused["target"] == "/api/v1/write" and refused["remote"].startswith("127.0.0.1:")
+
+
+def test_log_level(serve):
+    server = serve("--storage=memory")
+    quiet = run("serve", "--storage=memory", "--log.level=error",
+                f"--web.listen-address=127.0.0.1:{server.port}")
+    assert quiet.returncode == 1
+    assert quiet.stderr.count("\n") == 1 and "level=error" in quiet.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_end_it_well(serve, number):
+    server = serve("--storage=sqlite:./prom.db")
+    assert server.write()[0] == 204
+    idle = server.connect()
+    assert server.stop(number) == 0
+    assert idle.recv(1) == b""
+    assert "msg=stopped" in server.lines[-2]
+
+
+def test_request_in_flight_is_finished(serve):
+    server = serve("--storage=memory")
+    with server.connect() as connection:
+        connection.sendall(b"POST /write HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                           b"Content-Type: application/x-protobuf\r\n"
+                           b"Content-Length: %d\r\n\r\n" % len(WRITE))
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        server.child.send_signal(signal.SIGTERM)
+        server.wait_for("msg=stopping")
+        connection.sendall(WRITE)
+        assert connection.recv(100).startswith(b"HTTP/1.1 204")
+    assert server.child.wait(60) == 0
+
+
+def test_second_signal_ends_it_at_once(serve):
+    server = serve("--storage=memory", "--shutdown-grace=1h")
+    with server.connect() as connection:
+        connection.sendall(b"POST /write HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                           b"Content-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        server.child.send_signal(signal.SIGTERM)
+        server.wait_for("msg=stopping")
+        while server.child.poll() is None:  # the first one may still be taken away by sigwait
+            server.child.send_signal(signal.SIGTERM)
+            try:
+                server.child.wait(0.05)
+            except Exception:
+                pass
+        assert server.child.returncode == -signal.SIGTERM
+
+
+def test_grace_is_an_end(serve):
+    server = serve("--storage=memory", "--shutdown-grace=50ms")
+    with server.connect() as connection:
+        connection.sendall(b"POST /write HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n"
+                           b"Content-Type: application/x-protobuf\r\nContent-Length: 9\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.1 100")
+        assert server.stop() == 0
+    server.wait_for("requests were cut off")
+
+
+def test_port_in_use_names_the_remedy(serve):
+    server = serve("--storage=memory")
+    result = run("serve", "--storage=memory", f"--web.listen-address=127.0.0.1:{server.port}")
+    assert result.returncode == 1
+    assert "another program uses this port" in result.stderr
+
+
+def test_missing_directory_names_the_remedy(tmp_path):
+    result = run("serve", "--storage=sqlite:no/such/prom.db", "--web.listen-address=127.0.0.1:0",
+                 cwd=tmp_path)
+    assert result.returncode == 1
+    assert "mkdir -p no/such" in result.stderr
+
+
+def test_store_in_use_is_refused(serve, tmp_path):
+    serve("--storage=sqlite:prom.db")
+    result = run("serve", "--storage=sqlite:prom.db", "--web.listen-address=127.0.0.1:0",
+                 cwd=tmp_path)
+    assert result.returncode == 1
+    assert "is in use" in result.stderr
+
+
+def test_unknown_storage_is_refused(tmp_path):
+    result = run("serve", "--storage=tape:/dev/st0", "--web.listen-address=127.0.0.1:0",
+                 cwd=tmp_path)
+    assert result.returncode == 1
+    assert "sqlite:PATH" in result.stderr
+
+
+def test_several_addresses(serve):
+    server = serve("--storage=memory", "--web.listen-address=127.0.0.1:0")
+    ports = [int(line.rpartition(":")[2]) for line in server.lines if "msg=listening" in line]
+    server.wait_for("prometheus.yml")
+    ports = [int(line.rpartition(":")[2]) for line in server.lines if "msg=listening" in line]
+    assert len(set(ports)) == 2
+    for port in ports:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as connection:
+            connection.sendall(b"GET /-/ready HTTP/1.0\r\n\r\n")
+            assert b" 200 " in connection.recv(100)
+
+
+def test_limits_can_be_set_and_switched_off(serve):
+    small = serve("--storage=memory", "--limit.body-size=20")
+    status, body = small.write()
+    assert status == 413 and "--limit.body-size" in body
+    assert serve("--storage=memory", "--limit.body-size=0").write()[0] == 204
+    status, body = serve("--storage=memory", "--limit.decoded-size=20").write()
+    assert status == 400 and "--limit.decoded-size" in body
+    status, body = serve("--storage=memory", "--limit.label-name-length=4B").write()
+    assert status == 400 and "--limit.label-name-length" in body
+
+
+def test_warnings_that_clients_cause_are_limited(serve):
+    server = serve("--storage=memory")
+    for _ in range(300):
+        assert server.write(b"junk")[0] == 400
+    assert server.stop() == 0
+    assert 0 < len([line for line in server.lines if "request refused" in line]) < 300
