@@ -21,29 +21,33 @@ static int compare_names(const char *base, const pra_label_span *a, const pra_la
 
 /* ---- the quick look */
 
-/* The first eight bytes of a string as a number that compares as they do; shorter ones are filled
- * with zeros. stop is the end of the buffer. */
+/* The first eight bytes of a string that is not empty, as a number that compares as they do; shorter
+ * ones are filled with zeros. */
 static uint64_t prefix(const char *base, size_t base_len, pra_span span)
 {
     uint64_t word = 0;
     if (base_len - span.off >= 8)
         word = pra__load64((const uint8_t *)base + span.off);
     else
-        for (size_t i = 0; i < span.len && i < 8; i++)
+        for (size_t i = 0; i < base_len - span.off; i++)
             word |= (uint64_t)(uint8_t)base[span.off + i] << (8 * i);
-    word = __builtin_bswap64(word);
-    return span.len >= 8 ? word : span.len ? word & ~(~UINT64_C(0) >> (8 * span.len)) : 0;
+    const unsigned used = span.len < 8 ? span.len : 8;
+    return __builtin_bswap64(word) & ~UINT64_C(0) << (64 - 8 * used);
 }
 
-/* 1 if all bytes are ASCII. */
+/* 1 if all bytes are ASCII. The last step may look at some bytes a second time. */
 static int is_ascii(const char *p, size_t len)
 {
+    const uint8_t *bytes = (const uint8_t *)p;
     uint64_t any = 0;
-    size_t i = 0;
-    for (; i + 8 <= len; i += 8)
-        any |= pra__load64((const uint8_t *)p + i);
-    for (; i < len; i++)
-        any |= (uint8_t)p[i];
+    if (len < 8) {
+        for (size_t i = 0; i < len; i++)
+            any |= bytes[i];
+    } else {
+        for (size_t i = 0; i + 8 < len; i += 8)
+            any |= pra__load64(bytes + i);
+        any |= pra__load64(bytes + len - 8);
+    }
     return (any & UINT64_C(0x8080808080808080)) == 0;
 }
 
