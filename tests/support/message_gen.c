@@ -18,7 +18,7 @@ static int one_in(struct message_gen *g, size_t n)
 
 static void put_varint(struct message_gen *g, struct text *t, uint64_t v)
 {
-    size_t padding = one_in(g, 40) ? below(g, 3) : 0; /* longer than it need be */
+    size_t padding = v >> 40 == 0 && one_in(g, 20) ? below(g, 4) : 0; /* longer than need be */
     do {
         int more = v >= 0x80 || padding > 0;
         char byte = (char)((v & 0x7F) | (more ? 0x80 : 0));
