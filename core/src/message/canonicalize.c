@@ -21,8 +21,8 @@ static int compare_names(const char *base, const pra_label_span *a, const pra_la
 
 /* ---- the quick look */
 
-/* The first eight bytes of a string that is not empty, as a number that compares as they do; shorter
- * ones are filled with zeros. */
+/* The first eight bytes of a string that is not empty, as a number that compares as they do;
+ * shorter ones are filled with zeros. */
 static uint64_t prefix(const char *base, size_t base_len, pra_span span)
 {
     uint64_t word = 0;
@@ -189,18 +189,17 @@ static void keep_exemplars(struct pra__columns *c, struct kept *k, pra_range ran
     }
 }
 
-static void keep_histograms(struct pra__columns *c, struct kept *k, const uint32_t bounds[2])
+static void keep_histograms(struct pra__columns *c, struct kept *k, pra_range range)
 {
-    pra_histogram *h =
-        PRA__COLUMN(pra_histogram, c, PRA__COL_HISTOGRAMS) + k->len[PRA__COL_HISTOGRAMS];
-    size_t count = bounds[1] - bounds[0];
-    keep(c, k, PRA__COL_HISTOGRAMS, bounds[0], count);
-    for (size_t i = 0; i < count; i++)
+    pra_histogram *histograms = PRA__COLUMN(pra_histogram, c, PRA__COL_HISTOGRAMS);
+    const size_t at = k->len[PRA__COL_HISTOGRAMS];
+    keep(c, k, PRA__COL_HISTOGRAMS, range.start, range.count);
+    for (size_t i = 0; i < range.count; i++)
         for (int b = 0; b < PRA__BUCKET_COLUMNS; b++) {
-            pra_range *range = pra__bucket_range(&h[i], b);
+            pra_range *buckets = pra__bucket_range(&histograms[at + i], b);
             uint32_t start = (uint32_t)k->len[pra__bucket_columns[b]];
-            keep(c, k, pra__bucket_columns[b], range->start, range->count);
-            range->start = start;
+            keep(c, k, pra__bucket_columns[b], buckets->start, buckets->count);
+            buckets->start = start;
         }
 }
 
@@ -227,17 +226,19 @@ static void keep_all_before(struct kept *k, const struct pra__columns *c, const 
     }
 }
 
+static pra_range range_at(const uint32_t *offsets, size_t index)
+{
+    return (pra_range){offsets[index], offsets[index + 1] - offsets[index]};
+}
+
 /* The offset columns are written at k->series, never beyond the series that is being read. */
 static void keep_series(struct pra__columns *c, struct kept *k, const pra_columns *view,
                         size_t index, size_t label_count)
 {
     const uint32_t labels = view->label_offsets[index];
-    const uint32_t samples = view->sample_offsets[index];
-    const uint32_t sample_count = view->sample_offsets[index + 1] - samples;
-    const uint32_t exemplars = view->exemplar_offsets[index];
-    const uint32_t exemplar_count = view->exemplar_offsets[index + 1] - exemplars;
-    const uint32_t histograms[2] = {view->histogram_offsets[index],
-                                    view->histogram_offsets[index + 1]};
+    const pra_range samples = range_at(view->sample_offsets, index);
+    const pra_range exemplars = range_at(view->exemplar_offsets, index);
+    const pra_range histograms = range_at(view->histogram_offsets, index);
     const size_t at = k->series++;
     PRA__COLUMN(uint32_t, c, PRA__COL_LABEL_OFFSETS)[at] = (uint32_t)k->len[PRA__COL_LABELS];
     PRA__COLUMN(uint32_t, c, PRA__COL_SAMPLE_OFFSETS)[at] = (uint32_t)k->len[PRA__COL_TIMESTAMPS];
@@ -246,9 +247,9 @@ static void keep_series(struct pra__columns *c, struct kept *k, const pra_column
     PRA__COLUMN(uint32_t, c, PRA__COL_HISTOGRAM_OFFSETS)
     [at] = (uint32_t)k->len[PRA__COL_HISTOGRAMS];
     keep(c, k, PRA__COL_LABELS, labels, label_count);
-    keep(c, k, PRA__COL_TIMESTAMPS, samples, sample_count);
-    keep(c, k, PRA__COL_VALUES, samples, sample_count);
-    keep_exemplars(c, k, (pra_range){exemplars, exemplar_count});
+    keep(c, k, PRA__COL_TIMESTAMPS, samples.start, samples.count);
+    keep(c, k, PRA__COL_VALUES, samples.start, samples.count);
+    keep_exemplars(c, k, exemplars);
     keep_histograms(c, k, histograms);
 }
 
@@ -295,7 +296,8 @@ static int64_t canonicalize(pra_write_request *req, pra_columns *view, const str
     for (size_t i = 0; i < view->series_count; i++) {
         uint32_t first = view->label_offsets[i];
         size_t count = view->label_offsets[i + 1] - first;
-        pra_label_span *labels = PRA__COLUMN(pra_label_span, c, PRA__COL_LABELS) + first;
+        pra_label_span *labels =
+            count ? PRA__COLUMN(pra_label_span, c, PRA__COL_LABELS) + first : NULL;
         size_t left = count;
         pra_error why = {0};
         int rc = PRA_OK;

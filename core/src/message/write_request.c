@@ -172,12 +172,11 @@ static void add_labels(struct pra__columns *c, enum pra__column_id id, const pra
                        size_t count)
 {
     struct pra__column *col = &c->col[id];
-    pra_label_span *out = (pra_label_span *)col->data + col->len;
     for (size_t i = 0; i < count; i++) {
-        out[i].name = add_text(c, labels[i].name);
-        out[i].value = add_text(c, labels[i].value);
+        pra_label_span *out = (pra_label_span *)col->data + col->len++;
+        out->name = add_text(c, labels[i].name);
+        out->value = add_text(c, labels[i].value);
     }
-    col->len += count;
 }
 
 int pra_write_request_add_series(pra_write_request *req, const pra_label *labels, size_t count)

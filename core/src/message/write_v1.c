@@ -30,13 +30,14 @@ static uint64_t at_most_127(uint64_t limit)
 static void take_plain_labels(struct pra__decoder *d)
 {
     struct pra__column *col = &d->cols->col[PRA__COL_LABELS];
-    pra_label_span *out = (pra_label_span *)col->data + col->len;
-    const pra_label_span *full = (pra_label_span *)col->data + col->cap;
+    pra_label_span *labels = col->data;
+    size_t n = col->len;
+    const size_t full = col->cap;
     const uint8_t *p = d->in.pos, *end = d->in.end;
     const uint64_t name_max = at_most_127(d->limits->max_label_name_bytes);
     const uint64_t value_max = at_most_127(d->limits->max_label_value_bytes);
 
-    while (out != full && end - p >= 6 && p[0] == KEY_LABEL && p[2] == KEY_NAME) {
+    while (n < full && end - p >= 6 && p[0] == KEY_LABEL && p[2] == KEY_NAME) {
         size_t size = p[1], name = p[3];
         if (size > 127 || size + 2 > (size_t)(end - p) || name > name_max || name + 4 > size)
             break;
@@ -45,12 +46,12 @@ static void take_plain_labels(struct pra__decoder *d)
         if (tail[0] != KEY_LABEL_VALUE || value != size - name - 4 || value > value_max)
             break;
         uint32_t off = pra__offset(d, p);
-        out->name = (pra_span){off + 4, (uint32_t)name};
-        out->value = (pra_span){off + 6 + (uint32_t)name, (uint32_t)value};
-        out++;
+        labels[n].name = (pra_span){off + 4, (uint32_t)name};
+        labels[n].value = (pra_span){off + 6 + (uint32_t)name, (uint32_t)value};
+        n++;
         p += size + 2;
     }
-    col->len = (size_t)(out - (pra_label_span *)col->data);
+    col->len = n;
     d->in.pos = p;
 }
 
