@@ -27,5 +27,6 @@ compare() { # WHAT_A LIST_A WHAT_B LIST_B: every name of A must be in B
 compare "declared in $header" "$declared" "listed in $map" "$listed"
 compare "listed in $map" "$listed" "declared in $header" "$declared"
 compare "exported by $shared" "$exported" "listed in $map" "$listed"
+compare "listed in $map" "$listed" "exported by $shared" "$exported"
 compare "of default visibility in $static" "$visible" "listed in $map" "$listed"
 exit $failed
