@@ -13,17 +13,17 @@ INSTANT = [
     "e2e_odd",
     "e2e_all_odd",
     "timestamp(e2e_tick)",
-    "rate(e2e_requests_total[2s])",
-    "increase(e2e_requests_total[3s])",
-    "irate(e2e_requests_total[2s])",
+    "rate(e2e_requests_total[5s])",
+    "increase(e2e_requests_total[4s])",
+    "irate(e2e_requests_total[3s])",
     "resets(e2e_resets[1h])",
     "changes(e2e_mostly_nan[1h])",
     "count_over_time(e2e_flapping[1h])",
     "max_over_time(e2e_walk[1h])",
     "stddev_over_time(e2e_walk[1h])",
     "quantile_over_time(0.7, e2e_walk[1h])",
-    "max_over_time(rate(e2e_requests_total[1s])[3s:500ms])",
-    "histogram_quantile(0.9, rate(e2e_latency_bucket[2s]))",
+    "max_over_time(rate(e2e_requests_total[2s])[4s:500ms])",
+    "histogram_quantile(0.9, rate(e2e_latency_bucket[5s]))",
     "e2e_tick offset 1s",
     # the four kinds of matchers
     'e2e_requests_total{code="200"}',
@@ -88,14 +88,14 @@ NOTHING = {
 
 RANGE = [
     '{__name__=~"e2e_.*|up|scrape_.*"}',
-    "rate(e2e_requests_total[1s])",
+    "rate(e2e_requests_total[2s])",
     "sum by (job) (up)",
     "e2e_flapping",
     "absent(e2e_flapping)",
     'count by (job) ({__name__=~"e2e_.*"})',
     "e2e_mostly_nan",
     "e2e_tick offset 2s",
-    "histogram_quantile(0.5, rate(e2e_latency_bucket[1s]))",
+    "histogram_quantile(0.5, rate(e2e_latency_bucket[2s]))",
 ]
 
 
@@ -111,18 +111,20 @@ def normal(answer):
     return data["resultType"], rows
 
 
-def span_of(prometheus, far_future):
-    """First and last time at which prometheus has a sample, in seconds."""
+def moments(prometheus, far_future):
+    """Times, in seconds, at which to ask: ends of the data, between, and when a series was there
+    that is gone later."""
     _, rows = normal(prometheus.query(RAW, far_future))
     times = [time for values in rows.values() for time, _ in values]
-    return min(times), max(times)
+    first, last = min(times), max(times)
+    gone = max(values[-1][0] for key, values in rows.items() if '"e2e_vanishing"' in key)
+    return [first, gone, *(round(first + (last - first) * part, 3) for part in (0.5, 0.8)), last]
 
 
-def questions(first, last):
+def questions(times):
     """(question, when, ask(prometheus)) for everything that is compared."""
-    middle = round(first + (last - first) * 0.5, 3)
-    late = round(first + (last - first) * 0.8, 3)
-    for time in (first, middle, late, last, last + 60):
+    first, last = times[0], times[-1]
+    for time in (*times, last + 60):
         for text in INSTANT:
             yield text, time, lambda p, q=text, t=time: p.query(q, t)
     for text in RANGE:
@@ -130,9 +132,9 @@ def questions(first, last):
     yield RAW, "end", lambda p: p.query(RAW, last + 60)
 
 
-def answers(prometheus, first, last):
+def answers(prometheus, times):
     """Answers to all questions, by question and time."""
-    return {(text, when): normal(ask(prometheus)) for text, when, ask in questions(first, last)}
+    return {(text, when): normal(ask(prometheus)) for text, when, ask in questions(times)}
 
 
 def assert_telling(expected):

@@ -60,10 +60,10 @@ class PrometheusReceiver(Prometheus):
         assert self.process.stop() == 0
 
 
-def _serve(storage):
+def _serve(storage, needs=PRA):
     def make(processes, workdir):
-        if not PRA.exists():
-            lacking(f"{PRA} is not built")
+        if not needs.exists():
+            lacking(f"{needs} is not built")
         return Receiver(processes, workdir, "receiver", lambda listen: [
             PRA, "serve", f"--storage={storage(workdir)}", f"--web.listen-address={listen}"])
     return make
@@ -126,5 +126,6 @@ RECEIVERS = {
     "memory": _serve(lambda workdir: "memory:"),
     "python": _script("python"),
     "lua": _script("lua"),
-    "serve_lua": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/memory_backend.lua"),
+    "serve_lua": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/memory_backend.lua",
+                        BUILD / "lua" / "prom_remote_api" / "core.so"),
 }

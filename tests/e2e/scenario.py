@@ -31,14 +31,14 @@ def stop_scraping(sender, target, ticks=24):
 def assert_read_back(processes, workdir, sender, receiver):
     """A Prometheus without data of its own answers like the sender from its own storage.
     Returns a function that asks again."""
-    first, last = compare.span_of(sender, time.time() + 60)
-    expected = compare.answers(sender, first, last)
+    times = compare.moments(sender, time.time() + 60)
+    expected = compare.answers(sender, times)
     compare.assert_telling(expected)
     reader = Prometheus(processes, workdir, "reader",
                         remote_read(f"{receiver.url}/api/v1/read"))
 
     def ask():
-        compare.assert_same(expected, compare.answers(reader, first, last))
+        compare.assert_same(expected, compare.answers(reader, times))
         assert reader.appended() == 0, "the reader has samples of its own"
 
     ask()
