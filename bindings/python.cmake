@@ -1,0 +1,31 @@
+# The extension module, beside a copy of the package, in <build>/python/prom_remote_api: put
+# <build>/python on PYTHONPATH and it works. Installed by the component `python`.
+if(NOT PRA_SERVER)
+  message(FATAL_ERROR "PRA_PYTHON needs PRA_SERVER")
+endif()
+if(NOT SKBUILD AND NOT Python_EXECUTABLE AND EXISTS /usr/bin/python3)
+  set(Python_EXECUTABLE /usr/bin/python3) # the one whose headers the distribution has
+endif()
+find_package(Python 3.10 REQUIRED COMPONENTS Interpreter Development.Module)
+
+set(python_dir ${PROJECT_BINARY_DIR}/python/prom_remote_api)
+pra_swig(python wrapper -outdir ${python_dir})
+file(MAKE_DIRECTORY ${python_dir})
+
+file(GLOB sources CONFIGURE_DEPENDS thunk_python*.c)
+Python_add_library(pra_python MODULE ${wrapper} ${sources})
+set_target_properties(pra_python PROPERTIES
+  OUTPUT_NAME _pra LIBRARY_OUTPUT_DIRECTORY ${python_dir} LINKER_LANGUAGE CXX)
+target_include_directories(pra_python PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_link_libraries(pra_python PRIVATE pra_server_static pra_static)
+target_link_options(pra_python PRIVATE -Wl,--exclude-libs,ALL)
+
+file(GLOB package RELATIVE ${PROJECT_SOURCE_DIR}/python/prom_remote_api CONFIGURE_DEPENDS
+     ${PROJECT_SOURCE_DIR}/python/prom_remote_api/*.py*
+     ${PROJECT_SOURCE_DIR}/python/prom_remote_api/py.typed)
+foreach(name IN LISTS package)
+  configure_file(${PROJECT_SOURCE_DIR}/python/prom_remote_api/${name} ${python_dir}/${name} COPYONLY)
+endforeach()
+
+install(TARGETS pra_python LIBRARY DESTINATION prom_remote_api COMPONENT python EXCLUDE_FROM_ALL)
+install(FILES ${python_dir}/pra.py DESTINATION prom_remote_api COMPONENT python EXCLUDE_FROM_ALL)

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The Python side of the storage trait, in plain C over the CPython API. The package
+ * prom_remote_api sits on top: it gives an adapter object (python/prom_remote_api/_adapter.py)
+ * whose methods take the objects made here and say what became of a call.
+ *
+ * Memory of Python objects comes from Python; nothing here keeps memory of its own beside it.
+ * All functions want the GIL unless they say otherwise.
+ */
+#ifndef PRA_THUNK_PYTHON_H
+#define PRA_THUNK_PYTHON_H
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+
+#include "pra.h"
+#include "pra_server.h"
+
+/* ---- thunk_python.c: callbacks and errors */
+
+/* Adds types and exceptions to the extension module. Returns 0, or -1 with an exception. */
+int pra__py_init(PyObject *module);
+/* Raises ImportError in any interpreter but the main one: callbacks come with PyGILState, which
+ * knows no other. */
+PyObject *pra__py_check_interpreter(void);
+/* A storage over adapter: a reference to it, and a vtable with the entries whose names are in its
+ * attribute `entries`. Returns 0, or -1 with an exception. */
+int pra__py_storage(PyObject *adapter, pra_storage *out);
+/* A log that calls callable(level, fields); borrowed. None: no log. */
+pra_log pra__py_log(PyObject *callable);
+/* Raises prom_remote_api.Error from err. */
+void pra__py_raise(const pra_error *err);
+/* Like a callback, for a stepped exchange that asks for the storage: returns new
+ * (scope, context, request, sinks). End with scope.close() before the exchange goes on. */
+PyObject *pra__py_open(pra_exchange *x);
+
+/* The exceptions of prom_remote_api._errors. */
+extern PyObject *pra__py_error;
+extern PyObject *pra__py_sink_error;
+extern PyObject *pra__py_expired_error;
+
+/* ---- thunk_python_scope.c: how long objects of a call may be used */
+
+/* One call of a storage. Every object that points into C memory holds its scope. */
+typedef struct pra__py_scope pra__py_scope;
+
+pra__py_scope *pra__py_scope_new(void);
+/* Returns 0 and keeps the memory until leave; or -1 with ExpiredError when the call is over. */
+int pra__py_scope_enter(pra__py_scope *scope);
+void pra__py_scope_leave(pra__py_scope *scope);
+/* From now on enter fails. Waits for other threads that are inside. */
+void pra__py_scope_close(pra__py_scope *scope);
+int pra__py_scope_init(PyObject *module);
+
+/* ---- thunk_python_text.c: strings */
+
+/* Text of UTF-8 bytes (others become surrogate escapes). Returns new. The same bytes again often
+ * give the same object. */
+PyObject *pra__py_text(const char *ptr, size_t len);
+PyObject *pra__py_str(pra_str str);
+/* Fills out with the UTF-8 bytes of a str object, which keeps them. Returns 0, or -1 with an
+ * exception. */
+int pra__py_utf8(PyObject *object, pra_str *out);
+
+/* Labels of a dict or another mapping, as the C functions want them. */
+typedef struct pra__py_labels {
+    pra_label *items;
+    size_t count;
+    size_t cap;
+    PyObject *keep; /* what holds the strings of a mapping that is not a dict */
+} pra__py_labels;
+
+/* Replaces what labels holds; the strings live as long as mapping is not changed. Returns 0, or -1
+ * with an exception. */
+int pra__py_labels_set(pra__py_labels *labels, PyObject *mapping);
+void pra__py_labels_fini(pra__py_labels *labels);
+
+/* ---- thunk_python_write.c, thunk_python_read.c: views; thunk_python_sink.c: results */
+
+PyObject *pra__py_context_new(pra__py_scope *scope, const pra_context *ctx);
+PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_request *request);
+PyObject *pra__py_query_new(pra__py_scope *scope, const pra_query *query);
+/* A tuple of all queries. */
+PyObject *pra__py_queries_new(pra__py_scope *scope, const pra_read_request *request);
+PyObject *pra__py_sink_new(pra__py_scope *scope, pra_series_sink *sink);
+int pra__py_write_init(PyObject *module);
+int pra__py_read_init(PyObject *module);
+int pra__py_sink_init(PyObject *module);
+
+#endif

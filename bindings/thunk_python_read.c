@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The objects a storage's process_query and read are given: Query and its Matchers. */
+#include "thunk_python.h"
+
+/* ---- Matcher */
+
+typedef struct matcher {
+    PyObject_HEAD pra__py_scope *scope;
+    const pra_matcher *matcher;
+} matcher;
+
+static PyObject *matcher_type_name(const pra_matcher *m)
+{
+    static const char *const names[] = {"=", "!=", "=~", "!~"};
+    size_t type = (size_t)pra_matcher_type(m);
+    return PyUnicode_FromString(type < 4 ? names[type] : "?");
+}
+
+static PyObject *matcher_text(const pra_matcher *m,
+                              void (*get)(const pra_matcher *matcher, pra_str *out))
+{
+    pra_str text;
+    get(m, &text);
+    return pra__py_str(text);
+}
+
+static PyObject *matcher_set(const pra_matcher *m)
+{
+    const pra_str *values;
+    size_t count = pra_matcher_set(m, &values);
+    if (count == 0) {
+        Py_RETURN_NONE;
+    }
+    PyObject *set = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; set && i < count; i++) {
+        PyObject *text = pra__py_str(values[i]);
+        if (text) {
+            PyTuple_SET_ITEM(set, (Py_ssize_t)i, text);
+        } else {
+            Py_CLEAR(set);
+        }
+    }
+    return set;
+}
+
+static PyObject *matcher_prefix(const pra_matcher *m)
+{
+    pra_str prefix;
+    if (!pra_matcher_prefix(m, &prefix)) {
+        Py_RETURN_NONE;
+    }
+    return pra__py_str(prefix);
+}
+
+enum { MATCHER_TYPE, MATCHER_NAME, MATCHER_VALUE, MATCHER_SET, MATCHER_PREFIX };
+static int matcher_parts[] = {MATCHER_TYPE, MATCHER_NAME, MATCHER_VALUE, MATCHER_SET,
+                              MATCHER_PREFIX};
+
+static PyObject *matcher_make(const pra_matcher *m, int part)
+{
+    switch (part) {
+    case MATCHER_TYPE:
+        return matcher_type_name(m);
+    case MATCHER_NAME:
+        return matcher_text(m, pra_matcher_name);
+    case MATCHER_VALUE:
+        return matcher_text(m, pra_matcher_value);
+    case MATCHER_SET:
+        return matcher_set(m);
+    default:
+        return matcher_prefix(m);
+    }
+}
+
+static PyObject *matcher_get(PyObject *self, void *part)
+{
+    const matcher *m = (matcher *)self;
+    if (pra__py_scope_enter(m->scope)) {
+        return NULL;
+    }
+    PyObject *result = matcher_make(m->matcher, *(const int *)part);
+    pra__py_scope_leave(m->scope);
+    return result;
+}
+
+static PyObject *matcher_matches(PyObject *self, PyObject *value)
+{
+    const matcher *m = (matcher *)self;
+    pra_str text;
+    if (pra__py_utf8(value, &text) || pra__py_scope_enter(m->scope)) {
+        return NULL;
+    }
+    int code = pra_matcher_matches(m->matcher, text);
+    pra__py_scope_leave(m->scope);
+    return PyBool_FromLong(code > 0);
+}
+
+static PyObject *matcher_repr(PyObject *self)
+{
+    const matcher *m = (matcher *)self;
+    if (pra__py_scope_enter(m->scope)) {
+        PyErr_Clear();
+        return PyUnicode_FromString("<Matcher of a request that is over>");
+    }
+    PyObject *name = matcher_make(m->matcher, MATCHER_NAME);
+    PyObject *type = matcher_make(m->matcher, MATCHER_TYPE);
+    PyObject *value = matcher_make(m->matcher, MATCHER_VALUE);
+    pra__py_scope_leave(m->scope);
+    PyObject *text = NULL;
+    if (name && type && value) {
+        text = PyUnicode_FromFormat("<Matcher %U%U%R>", name, type, value);
+    }
+    Py_XDECREF(name);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    return text;
+}
+
+static void matcher_dealloc(PyObject *self)
+{
+    Py_DECREF(((matcher *)self)->scope);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyGetSetDef matcher_getset[] = {
+    {"type", matcher_get, NULL, "'=', '!=', '=~' or '!~'.", &matcher_parts[MATCHER_TYPE]},
+    {"name", matcher_get, NULL, "Label name.", &matcher_parts[MATCHER_NAME]},
+    {"value", matcher_get, NULL, "Label value or pattern.", &matcher_parts[MATCHER_VALUE]},
+    {"set", matcher_get, NULL,
+     "All values that = or =~ accepts (!= or !~ refuses), sorted; None if they cannot be listed.",
+     &matcher_parts[MATCHER_SET]},
+    {"prefix", matcher_get, NULL,
+     "What every value that = or =~ accepts (!= or !~ refuses) starts with; None if unknown.",
+     &matcher_parts[MATCHER_PREFIX]},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef matcher_methods[] = {
+    {"matches", matcher_matches, METH_O,
+     "matches($self, value, /)\n--\n\nWhether a label with this value satisfies the matcher; '' "
+     "stands for a missing label."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject matcher_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "prom_remote_api.Matcher",
+    .tp_doc = "One label matcher of a Query, compiled.",
+    .tp_basicsize = sizeof(matcher),
+    .tp_dealloc = matcher_dealloc,
+    .tp_repr = matcher_repr,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_getset = matcher_getset,
+    .tp_methods = matcher_methods,
+};
+
+static PyObject *matcher_new(pra__py_scope *scope, const pra_matcher *source)
+{
+    matcher *m = PyObject_New(matcher, &matcher_type);
+    if (m) {
+        m->scope = (pra__py_scope *)Py_NewRef((PyObject *)scope);
+        m->matcher = source;
+    }
+    return (PyObject *)m;
+}
+
+/* ---- Query */
+
+typedef struct query {
+    PyObject_HEAD pra__py_scope *scope;
+    const pra_query *query;
+} query;
+
+static PyStructSequence_Field hints_fields[] = {
+    {"step_ms", "Step of the range query."},
+    {"func", "Function or aggregation around the selector, or ''."},
+    {"start_ms", "Start of the data wanted."},
+    {"end_ms", "End of the data wanted."},
+    {"grouping", "Label names of the aggregation."},
+    {"by", "Whether grouping is 'by' (else 'without')."},
+    {"range_ms", "Range of the selector."},
+    {NULL, NULL},
+};
+static PyStructSequence_Desc hints_desc = {
+    "prom_remote_api.Hints", "Advice from the reader; all of it may be ignored.", hints_fields, 7};
+static PyTypeObject *hints_type;
+
+static PyObject *grouping_tuple(const pra_read_hints *hints)
+{
+    PyObject *tuple = PyTuple_New((Py_ssize_t)hints->grouping_count);
+    for (size_t i = 0; tuple && i < hints->grouping_count; i++) {
+        PyObject *text = pra__py_str(hints->grouping[i]);
+        if (text) {
+            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, text);
+        } else {
+            Py_CLEAR(tuple);
+        }
+    }
+    return tuple;
+}
+
+static PyObject *query_hints(const pra_query *q)
+{
+    pra_read_hints hints = {.size = sizeof hints};
+    if (pra_query_hints(q, &hints) || !hints.present) {
+        Py_RETURN_NONE;
+    }
+    PyObject *result = PyStructSequence_New(hints_type);
+    if (!result) {
+        return NULL;
+    }
+    PyStructSequence_SetItem(result, 0, PyLong_FromLongLong(hints.step_ms));
+    PyStructSequence_SetItem(result, 1, pra__py_str(hints.func));
+    PyStructSequence_SetItem(result, 2, PyLong_FromLongLong(hints.start_ms));
+    PyStructSequence_SetItem(result, 3, PyLong_FromLongLong(hints.end_ms));
+    PyStructSequence_SetItem(result, 4, grouping_tuple(&hints));
+    PyStructSequence_SetItem(result, 5, PyBool_FromLong(hints.by));
+    PyStructSequence_SetItem(result, 6, PyLong_FromLongLong(hints.range_ms));
+    if (PyErr_Occurred()) {
+        Py_CLEAR(result);
+    }
+    return result;
+}
+
+static PyObject *query_matchers(const query *q)
+{
+    size_t count = pra_query_matcher_count(q->query);
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple && i < count; i++) {
+        PyObject *m = matcher_new(q->scope, pra_query_matcher(q->query, i));
+        if (m) {
+            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, m);
+        } else {
+            Py_CLEAR(tuple);
+        }
+    }
+    return tuple;
+}
+
+enum { QUERY_START, QUERY_END, QUERY_MATCHERS, QUERY_HINTS };
+static int query_parts[] = {QUERY_START, QUERY_END, QUERY_MATCHERS, QUERY_HINTS};
+
+static PyObject *query_make(const query *q, int part)
+{
+    switch (part) {
+    case QUERY_START:
+        return PyLong_FromLongLong(pra_query_start_ms(q->query));
+    case QUERY_END:
+        return PyLong_FromLongLong(pra_query_end_ms(q->query));
+    case QUERY_MATCHERS:
+        return query_matchers(q);
+    default:
+        return query_hints(q->query);
+    }
+}
+
+static PyObject *query_get(PyObject *self, void *part)
+{
+    const query *q = (query *)self;
+    if (pra__py_scope_enter(q->scope)) {
+        return NULL;
+    }
+    PyObject *result = query_make(q, *(const int *)part);
+    pra__py_scope_leave(q->scope);
+    return result;
+}
+
+static PyObject *query_matches(PyObject *self, PyObject *mapping)
+{
+    const query *q = (query *)self;
+    pra__py_labels labels = {0};
+    PyObject *result = NULL;
+    if (pra__py_scope_enter(q->scope)) {
+        return NULL;
+    }
+    if (pra__py_labels_set(&labels, mapping) == 0) {
+        result = PyBool_FromLong(pra_query_matches(q->query, labels.items, labels.count) > 0);
+    }
+    pra__py_scope_leave(q->scope);
+    pra__py_labels_fini(&labels);
+    return result;
+}
+
+static void query_dealloc(PyObject *self)
+{
+    Py_DECREF(((query *)self)->scope);
+    Py_TYPE(self)->tp_free(self);
+}
+
+static PyGetSetDef query_getset[] = {
+    {"start_ms", query_get, NULL, "First millisecond wanted.", &query_parts[QUERY_START]},
+    {"end_ms", query_get, NULL, "Last millisecond wanted.", &query_parts[QUERY_END]},
+    {"matchers", query_get, NULL, "A tuple of Matcher.", &query_parts[QUERY_MATCHERS]},
+    {"hints", query_get, NULL, "Hints, or None.", &query_parts[QUERY_HINTS]},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef query_methods[] = {
+    {"matches", query_matches, METH_O,
+     "matches($self, labels, /)\n--\n\nWhether a series with these labels satisfies all "
+     "matchers."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyTypeObject query_type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "prom_remote_api.Query",
+    .tp_doc = "One query of a remote read request.",
+    .tp_basicsize = sizeof(query),
+    .tp_dealloc = query_dealloc,
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
+    .tp_getset = query_getset,
+    .tp_methods = query_methods,
+};
+
+PyObject *pra__py_query_new(pra__py_scope *scope, const pra_query *source)
+{
+    query *q = PyObject_New(query, &query_type);
+    if (q) {
+        q->scope = (pra__py_scope *)Py_NewRef((PyObject *)scope);
+        q->query = source;
+    }
+    return (PyObject *)q;
+}
+
+PyObject *pra__py_queries_new(pra__py_scope *scope, const pra_read_request *request)
+{
+    size_t count = pra_read_request_query_count(request);
+    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
+    for (size_t i = 0; tuple && i < count; i++) {
+        PyObject *q = pra__py_query_new(scope, pra_read_request_query(request, i));
+        if (q) {
+            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, q);
+        } else {
+            Py_CLEAR(tuple);
+        }
+    }
+    return tuple;
+}
+
+int pra__py_read_init(PyObject *module)
+{
+    if (PyModule_AddType(module, &matcher_type) || PyModule_AddType(module, &query_type)) {
+        return -1;
+    }
+    if (!hints_type) {
+        hints_type = PyStructSequence_NewType(&hints_desc);
+    }
+    return hints_type ? PyModule_AddType(module, hints_type) : -1;
+}
