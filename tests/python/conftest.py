@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import prom_remote_api as pra
+from hosts import HOSTS, Host
+
+
+@pytest.fixture(params=sorted(HOSTS))
+def open_host(request: pytest.FixtureRequest) -> Iterator[Callable[..., Host]]:
+    """open_host(storage, **options): the storage behind HTTP, once per kind of host."""
+    opened: list[Host] = []
+
+    def make(storage: pra.StorageLike, **options: Any) -> Host:
+        opened.append(HOSTS[request.param](storage, **options))
+        return opened[-1]
+
+    yield make
+    for host in opened:
+        host.close()

@@ -1,0 +1,148 @@
+"""Thousands of calls leave nothing behind, whatever their outcome."""
+
+from __future__ import annotations
+
+import array
+import gc
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import prom_remote_api as pra
+import wire
+from hosts import Host, ServerHost, WsgiHost
+
+CALLS = 1000
+UP = {"__name__": "up", "job": "api"}
+QUERY = wire.query(0, 10, [("__name__", "=~", "u.*"), ("job", "!=", "")])
+COLUMNS = (UP, array.array("q", [1]), array.array("d", [1.0]))
+
+
+class Odd(pra.Storage):
+    """Does what self.act says, with objects that can be counted."""
+
+    def __init__(self, act: str) -> None:
+        self.act = act
+        self.token = object()
+
+    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
+        held = (self.token, ctx.headers, ctx.tenant, request.timestamps, request.values, request.metadata)
+        for ts in request:
+            held += (ts, ts.labels, ts.samples, ts.values)
+        if self.act == "raise":
+            raise KeyError(self.token)
+        if self.act == "reject":
+            raise pra.Reject("no")
+        if self.act == "retry":
+            raise pra.Retry("no", after=3)
+        if self.act == "cycle":
+            cycle: list[Any] = [request, held]
+            cycle.append(cycle)
+
+    def process_query(self, ctx: pra.Context, query: pra.Query) -> Any:
+        held = (self.token, query.matchers, query.hints, [m.set for m in query.matchers])
+        assert query.matches(UP)
+        acts: dict[str, Callable[[], Any]] = {
+            "list": lambda: [(UP, [(1, 1.0)])],
+            "columns": lambda: [COLUMNS],
+            "bad columns": lambda: [(UP, COLUMNS[1], [1.0, 2.0])],
+            "bad labels": lambda: [(UP, [(1, 1.0)]), ({"": "x"}, [(1, 1.0)])],
+            "bad sample": lambda: [(UP, [(1, 1.0), (2, "x")])],
+            "not iterable": lambda: 17,
+        }
+        return acts[self.act]() if self.act in acts else self._generate(held)
+
+    def _generate(self, held: Any) -> Iterator[Any]:
+        yield UP, [(1, 1.0)]
+        if self.act == "raise middle":
+            raise KeyError(held)
+        if self.act == "reject middle":
+            raise pra.Reject("no")
+        yield UP, ((i, 1.0) for i in range(3))
+
+
+WRITES = ["fine", "raise", "reject", "retry", "cycle"]
+READS = [
+    "list", "columns", "generator", "bad columns", "bad labels", "bad sample", "not iterable",
+    "raise middle", "reject middle",
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _no_log() -> Iterator[None]:
+    """pytest keeps log records, and with them what they mention."""
+    logger = logging.getLogger("prom_remote_api")
+    logger.disabled = True
+    yield
+    logger.disabled = False
+
+
+def counts(*watched: object) -> tuple[int, ...]:
+    for _ in range(3):
+        gc.collect()
+    return (len(gc.get_objects()), *(sys.getrefcount(one) for one in watched))
+
+
+@pytest.mark.parametrize("kind", [WsgiHost, ServerHost])
+@pytest.mark.parametrize("act", [f"write: {act}" for act in WRITES] + [f"read: {act}" for act in READS])
+def test_nothing_is_left(kind: type[Any], act: str) -> None:
+    method, _, act = act.partition(": ")
+    storage = Odd(act)
+    host: Host
+    body = wire.write_request([(UP, [(1, 1.0)])], [(1, "up", "help", "")])
+    with kind(storage, on_error=lambda *_: None) as host:
+
+        def call() -> None:
+            host.write(body, X_Scope_OrgID="t") if method == "write" else host.read(QUERY)
+
+        for _ in range(20):
+            call()
+        watched = (storage, storage.token, None, UP, *COLUMNS[1:], pra.Context, pra.Query, KeyError)
+        before = counts(*watched)
+        number = CALLS if kind is WsgiHost else CALLS // 5
+        for _ in range(number):
+            call()
+        after = counts(*watched)
+    growth = [b - a for a, b in zip(before, after)]
+    assert max(growth) < number // 20, growth
+
+
+@pytest.mark.parametrize("kind", [WsgiHost, ServerHost])
+def test_a_storage_goes_with_its_host(kind: type[Any]) -> None:
+    import weakref
+
+    storage = Odd("fine")
+    gone = weakref.ref(storage)
+    host = kind(storage)
+    assert host.write_series((UP, [(1, 1.0)])).status == 204
+    host.close()
+    del host, storage
+    gc.collect()
+    assert gone() is None
+
+
+def test_hosts_come_and_go() -> None:
+    """In any order a collector likes: everything in one cycle."""
+    before = counts()
+    for _ in range(200):
+        host = WsgiHost(Odd("fine"))
+        host.write_series((UP, [(1, 1.0)]))
+        host.cycle = host  # type: ignore[attr-defined]
+    del host
+    assert counts()[0] - before[0] < 50
+
+
+def test_a_server_that_cannot_listen() -> None:
+    storage = Odd("fine")
+    with ServerHost(storage) as host:
+        before = counts(storage)
+        for _ in range(20):
+            with pytest.raises(pra.Error) as caught:
+                pra.Server(storage, f"127.0.0.1:{host.server.port}")  # type: ignore[attr-defined]
+            assert caught.value.code and str(caught.value)
+        del caught
+        after = counts(storage)
+    assert max(b - a for a, b in zip(before, after)) < 10

@@ -1,0 +1,81 @@
+"""Types: mypy --strict over the package, its examples and this suite; stubs say what is there."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import prom_remote_api as pra
+from prom_remote_api import _pra
+
+ROOT = Path(__file__).resolve().parents[2]
+
+USE = '''
+from collections.abc import Iterator
+import prom_remote_api as pra
+
+class Fine(pra.Storage):
+    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
+        for ts in request:
+            labels: dict[str, str] = ts.labels
+            for timestamp_ms, value in ts.samples:
+                print(labels, timestamp_ms + 1, value * 2.0, ctx.tenant)
+
+    def process_query(self, ctx: pra.Context, query: pra.Query) -> Iterator[pra.SeriesLike]:
+        yield {"a": "b"}, [(1, 1.0)]
+        yield pra.Series({"a": "b"}, [1], [1.0])
+
+class Duck:
+    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None: ...
+
+pra.serve(Fine())
+pra.make_wsgi_app(Duck())
+'''
+MISUSE = '''
+import prom_remote_api as pra
+
+pra.serve(17)
+'''
+
+
+def mypy(*arguments: str | Path) -> tuple[int, str]:
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir=/dev/null", *map(str, arguments)]
+    result = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / "python", env={"PATH": ""})
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_package() -> None:
+    assert mypy("-p", "prom_remote_api")[0] == 0, mypy("-p", "prom_remote_api")[1]
+
+
+@pytest.mark.parametrize("text, fine", [(USE, True), (MISUSE, False)])
+def test_use(tmp_path: Path, text: str, fine: bool) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(text)
+    code, output = mypy(program)
+    assert (code == 0) == fine, output
+
+
+@pytest.mark.parametrize("name", ["Context", "TimeSeries", "WriteRequest", "Matcher", "Query", "Sink", "Scope"])
+def test_stub_has_what_is_there(name: str) -> None:
+    stub = (ROOT / "python/prom_remote_api/_pra.pyi").read_text()
+    part = stub.split(f"class {name}:", 1)[1].split("\n@final", 1)[0].split("\nclass ", 1)[0]
+    real = {member for member in vars(getattr(_pra, name)) if not member.startswith("__")}
+    stubbed = {line.split("def ")[1].split("(")[0] for line in part.splitlines() if "    def " in line}
+    assert {member for member in stubbed if not member.startswith("__")} == real
+
+
+def test_everything_public_has_a_docstring() -> None:
+    for name in pra.__all__:
+        thing = getattr(pra, name)
+        if inspect.isclass(thing) or inspect.isfunction(thing):
+            assert thing.__doc__, name
+
+
+def test_version() -> None:
+    project = (ROOT / "CMakeLists.txt").read_text()
+    assert f"VERSION {pra.__version__} " in project
