@@ -53,19 +53,35 @@ void pra__columns_fini(struct pra__columns *c)
         release(c, &c->col[i]);
 }
 
-static struct pra__column *largest(struct pra__columns *c)
+static enum pra__column_id largest(const struct pra__columns *c)
 {
-    int at = 0;
-    for (int i = 1; i < PRA__COL_COUNT; i++)
+    enum pra__column_id at = PRA__COL_TEXT;
+    for (enum pra__column_id i = at; i < PRA__COL_COUNT; i++)
         if (c->col[i].cap * element_size[i] > c->col[at].cap * element_size[at])
             at = i;
-    return &c->col[at];
+    return at;
+}
+
+/* Columns that are filled together go together: whoever fills them asks only the last one for room
+ * (see columns.h). */
+static void release_group(struct pra__columns *c, enum pra__column_id id)
+{
+    enum pra__column_id last = id;
+    if (id >= PRA__COL_LABEL_OFFSETS && id <= PRA__COL_HISTOGRAM_OFFSETS) {
+        id = PRA__COL_LABEL_OFFSETS;
+        last = PRA__COL_HISTOGRAM_OFFSETS;
+    } else if (id == PRA__COL_TIMESTAMPS || id == PRA__COL_VALUES) {
+        id = PRA__COL_TIMESTAMPS;
+        last = PRA__COL_VALUES;
+    }
+    for (; id <= last; id++)
+        release(c, &c->col[id]);
 }
 
 void pra__columns_reset(struct pra__columns *c, size_t retain)
 {
     while (c->held > retain)
-        release(c, largest(c));
+        release_group(c, largest(c));
     for (int i = 0; i < PRA__COL_COUNT; i++)
         c->col[i].len = 0;
     c->series = 0;
@@ -88,9 +104,15 @@ static int resize(struct pra__columns *c, enum pra__column_id id, size_t cap)
     return PRA_OK;
 }
 
-static int grow(struct pra__columns *c, enum pra__column_id id, size_t need)
+static size_t budget_left(const struct pra__columns *c)
 {
-    size_t room = c->budget > c->held ? (c->budget - c->held) / element_size[id] : 0;
+    return c->budget > c->held ? c->budget - c->held : 0;
+}
+
+/* most is not below need. */
+static int grow(struct pra__columns *c, enum pra__column_id id, size_t need, size_t most)
+{
+    size_t room = budget_left(c) / element_size[id];
     if (need > room)
         return PRA_ERR_MEMORY_BUDGET;
     if (need > UINT32_MAX)
@@ -99,14 +121,17 @@ static int grow(struct pra__columns *c, enum pra__column_id id, size_t need)
     cap = cap ? cap * 2 : 16;
     if (cap < need)
         cap = need;
-    return resize(c, id, cap < room ? cap : room);
+    if (cap > room)
+        cap = room;
+    return resize(c, id, cap < most ? cap : most);
 }
 
 int pra__columns_reserve(struct pra__columns *c, enum pra__column_id first,
                          enum pra__column_id last, size_t need)
 {
     for (enum pra__column_id id = first; id <= last; id++) {
-        int rc = need <= c->col[id].cap ? PRA_OK : grow(c, id, need);
+        size_t most = id > first ? c->col[id - 1].cap : SIZE_MAX;
+        int rc = need <= c->col[id].cap ? PRA_OK : grow(c, id, need, most);
         if (rc)
             return rc;
     }
@@ -116,12 +141,11 @@ int pra__columns_reserve(struct pra__columns *c, enum pra__column_id first,
 void pra__columns_expect(struct pra__columns *c, enum pra__column_id first,
                          enum pra__column_id last, size_t count)
 {
-    for (enum pra__column_id id = first; id <= last; id++) {
-        if (c->col[id].cap || count == 0)
-            continue;
-        if (count < (c->budget - c->held) / 16 / element_size[id])
-            (void)resize(c, id, count);
-    }
+    if (count == 0 || c->col[first].cap)
+        return;
+    for (enum pra__column_id id = first; id <= last; id++)
+        if (count >= budget_left(c) / 16 / element_size[id] || resize(c, id, count))
+            return;
 }
 
 void pra__columns_append(struct pra__columns *c, enum pra__column_id id, const void *array,
