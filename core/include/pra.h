@@ -697,7 +697,7 @@ PRA_API void pra_context_remote_addr(const pra_context *ctx, pra_str *out);
 PRA_API void pra_context_user(const pra_context *ctx, pra_str *out);
 /** First header of that name, ASCII case ignored. Returns 1, or 0 with *out empty. */
 PRA_API int pra_context_header(const pra_context *ctx, pra_str name, pra_str *out);
-/** All headers as received. */
+/** All headers as received, but for white space around the values. */
 PRA_API size_t pra_context_headers(const pra_context *ctx, const pra_header **out);
 /** Number of the worker that serves the request, below the host's worker count: one request at a
  * time has it. */

@@ -100,7 +100,8 @@ static int32_t status_of(int code, int32_t wanted)
 /* Makes x->error of a storage's failure. A code that is no grade counts as PRA_ERR_CALLBACK. */
 static void take_failure(pra_exchange *x, int code, const pra_error *err)
 {
-    int32_t status = status_of(code, err && err->code == code ? err->http_status : 0);
+    int wishes = err && (err->code == code || err->code == 0); /* or the status alone was set */
+    int32_t status = status_of(code, wishes ? err->http_status : 0);
     if (err && err != &x->error)
         x->error = *err;
     else if (!err)

@@ -21,7 +21,7 @@ static int copy_headers(pra_context *ctx, pra_arena *arena, const pra_request_he
         return PRA_ERR_NOMEM;
     for (size_t i = 0; i < head->header_count; i++)
         if (pra__arena_str(arena, head->headers[i].name, &headers[i].name) ||
-            pra__arena_str(arena, head->headers[i].value, &headers[i].value))
+            pra__arena_str(arena, pra__trim(head->headers[i].value), &headers[i].value))
             return PRA_ERR_NOMEM;
     ctx->headers = headers;
     ctx->header_count = head->header_count;

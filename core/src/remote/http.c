@@ -30,6 +30,22 @@ static int str_equals(pra_str s, const char *cstr)
     return pra__str_equal(s, (pra_str){cstr, strlen(cstr)});
 }
 
+static void skip_space(pra_str *s)
+{
+    while (s->len && (*s->ptr == ' ' || *s->ptr == '\t')) {
+        s->ptr++;
+        s->len--;
+    }
+}
+
+pra_str pra__trim(pra_str s)
+{
+    skip_space(&s);
+    while (s.len && (s.ptr[s.len - 1] == ' ' || s.ptr[s.len - 1] == '\t'))
+        s.len--;
+    return s;
+}
+
 void pra__split_target(pra_str target, pra_str *path, pra_str *query_string)
 {
     const char *mark = target.len ? memchr(target.ptr, '?', target.len) : NULL;
@@ -73,14 +89,6 @@ int pra__parse_u64(pra_str value, uint64_t *out)
 static int is_token_char(char c)
 {
     return c > 0x20 && c < 0x7F && !strchr("\"(),/:;<=>?@[\\]{}", c);
-}
-
-static void skip_space(pra_str *s)
-{
-    while (s->len && (*s->ptr == ' ' || *s->ptr == '\t')) {
-        s->ptr++;
-        s->len--;
-    }
 }
 
 static int take_char(pra_str *s, char c)

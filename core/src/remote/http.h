@@ -9,6 +9,9 @@
 int pra__str_is(pra_str s, const char *name_cstr);
 int pra__str_eq_nocase(pra_str a, pra_str b);
 
+/* Without the spaces and tabs around it: they are no part of a header's value. */
+pra_str pra__trim(pra_str s);
+
 /* Splits at the first '?'; a fragment or a missing query string is no error. */
 void pra__split_target(pra_str target, pra_str *path, pra_str *query_string);
 

@@ -27,7 +27,8 @@ struct text {
 static void put(struct text *t, const char *ptr, size_t len)
 {
     size_t n = len < t->room ? len : t->room;
-    memcpy(t->at, ptr, n);
+    if (n)
+        memcpy(t->at, ptr, n);
     t->at += n;
     t->room -= n;
     *t->at = 0;
