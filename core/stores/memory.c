@@ -116,7 +116,7 @@ static int mem_process_query(void *self, const pra_context *ctx, const pra_query
     mem_store *store = self;
     pthread_rwlock_rdlock(&store->lock);
     const mem_tenant *tenant = pra__mem_tenant(store, pra__store_tenant(ctx));
-    int code = tenant ? pra__mem_query(store, tenant, query, sink, err) : PRA_OK;
+    int code = tenant ? pra__mem_query(tenant, query, sink, err) : PRA_OK;
     pthread_rwlock_unlock(&store->lock);
     return code;
 }

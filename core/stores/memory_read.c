@@ -74,10 +74,9 @@ static int emit_lookup(const mem_scan *scan, const mem_tenant *tenant, const pra
     return code;
 }
 
-int pra__mem_query(mem_store *store, const mem_tenant *tenant, const pra_query *query,
-                   pra_series_sink *sink, pra_error *err)
+int pra__mem_query(const mem_tenant *tenant, const pra_query *query, pra_series_sink *sink,
+                   pra_error *err)
 {
-    (void)store;
     const mem_scan scan = {query, pra_query_start_ms(query), pra_query_end_ms(query), sink, err};
     const pra_matcher *best = NULL;
     size_t best_cost = SIZE_MAX;

@@ -91,8 +91,8 @@ void pra__mem_free(mem_store *store);
 
 /* memory_read.c */
 
-int pra__mem_query(mem_store *store, const mem_tenant *tenant, const pra_query *query,
-                   pra_series_sink *sink, pra_error *err);
+int pra__mem_query(const mem_tenant *tenant, const pra_query *query, pra_series_sink *sink,
+                   pra_error *err);
 
 /* memory.c */
 

@@ -148,7 +148,7 @@ int pra__sql_schema_prepare(sql_conn *conn, pra_error *err)
     rc = sqlite3_exec(conn->db,
                       "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF;"
                       "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
-                      "PRAGMA wal_autocheckpoint = 4096; PRAGMA journal_size_limit = 67108864",
+                      "PRAGMA wal_autocheckpoint = 16384; PRAGMA journal_size_limit = 67108864",
                       NULL, NULL, NULL);
     if (rc == SQLITE_OK)
         rc = migrate(conn, version);
