@@ -60,6 +60,19 @@ int pra__sql_run(sql_conn *conn, int which)
     return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
+int pra__sql_rollback(sql_conn *conn)
+{
+    for (int i = 0; i < SQL_STATEMENTS; i++)
+        sqlite3_reset(conn->statements[i]);
+    return sqlite3_get_autocommit(conn->db) ? SQLITE_OK : pra__sql_run(conn, SQL_ROLLBACK);
+}
+
+int pra__sql_begin(sql_conn *conn, int which)
+{
+    int rc = pra__sql_rollback(conn);
+    return rc == SQLITE_OK ? pra__sql_run(conn, which) : rc;
+}
+
 int pra__sql_error(const sql_conn *conn, int rc, pra_error *err)
 {
     const char *text = conn->db ? sqlite3_errmsg(conn->db) : sqlite3_errstr(rc);

@@ -338,17 +338,6 @@ void pra__sql_pool_close(sql_store *store)
     store->pool = NULL;
 }
 
-/* Statements that an error left half-way hold the transaction open. */
-static void end_transaction(sql_conn *conn)
-{
-    for (int i = 0; i < SQL_STATEMENTS; i++)
-        sqlite3_reset(conn->statements[i]);
-    if (!sqlite3_get_autocommit(conn->db))
-        pra__sql_run(conn, SQL_COMMIT);
-    if (!sqlite3_get_autocommit(conn->db))
-        sqlite3_exec(conn->db, "ROLLBACK", NULL, NULL, NULL);
-}
-
 int pra__sql_process_query(void *self, const pra_context *ctx, const pra_query *query,
                            pra_series_sink *sink, pra_error *err)
 {
@@ -359,9 +348,9 @@ int pra__sql_process_query(void *self, const pra_context *ctx, const pra_query *
         return pra__sql_grade(code, err);
     uint64_t begun = pra__store_ticks();
     scan s = {.conn = conn, .query = query, .sink = sink, .err = err};
-    code = pra__sql_run(conn, SQL_BEGIN_READ) == SQLITE_OK ? run_query(&s, pra__store_tenant(ctx))
-                                                           : conn_error(&s);
-    end_transaction(conn);
+    code = pra__sql_begin(conn, SQL_BEGIN_READ) == SQLITE_OK ? run_query(&s, pra__store_tenant(ctx))
+                                                             : conn_error(&s);
+    pra__sql_rollback(conn); /* it only read */
     atomic_fetch_add(&store->stats.read_ns, pra__store_ticks() - begun);
     pool_give(store, conn);
     return pra__sql_grade(code, err);

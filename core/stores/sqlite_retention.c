@@ -116,7 +116,7 @@ static int sweep_step(sweep *w)
 {
     sql_store *store = w->store;
     int64_t sweep_id = store->sweep_id;
-    int rc = pra__sql_run(&store->writer, SQL_BEGIN_WRITE);
+    int rc = pra__sql_begin(&store->writer, SQL_BEGIN_WRITE);
     for (int i = 0; rc == SQLITE_OK && !w->through && w->rows_left > 0 && i < STEP_SERIES; i++)
         rc = sweep_series(w);
     if (rc == SQLITE_OK)

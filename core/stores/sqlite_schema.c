@@ -43,6 +43,7 @@ const char *const pra__sql_text[SQL_STATEMENTS] = {
     [SQL_BEGIN_READ] = "BEGIN",
     [SQL_BEGIN_WRITE] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
+    [SQL_ROLLBACK] = "ROLLBACK",
     [SQL_TENANT_FIND] = "SELECT id FROM tenants WHERE name = ?1",
     [SQL_TENANT_ADD] = "INSERT INTO tenants(name) VALUES(?1)",
     [SQL_SERIES_FIND] =

@@ -25,6 +25,7 @@ enum {
     SQL_BEGIN_READ,
     SQL_BEGIN_WRITE,
     SQL_COMMIT,
+    SQL_ROLLBACK,
     SQL_TENANT_FIND, /* name -> id */
     SQL_TENANT_ADD,
     SQL_SERIES_FIND, /* tenant, fingerprint, labels -> id */
@@ -88,6 +89,11 @@ void pra__sql_close(sql_conn *conn);
 sqlite3_stmt *pra__sql_stmt(sql_conn *conn, int which);
 /** Runs a statement without parameters. Returns an SQLite result code. */
 int pra__sql_run(sql_conn *conn, int which);
+/** Begins a transaction, first ending one that could not be ended (out of memory). Returns an
+ * SQLite result code. */
+int pra__sql_begin(sql_conn *conn, int which);
+/** Resets all statements and takes back the transaction, if there is one. */
+int pra__sql_rollback(sql_conn *conn);
 /** Runs a statement once and resets it. Returns SQLITE_ROW with its first column in *out (may be
  * NULL), SQLITE_DONE, or an error. */
 int pra__sql_once(sqlite3_stmt *stmt, int64_t *out);

@@ -225,11 +225,13 @@ static int write_job(sql_store *store, sql_job *job, batch_counts *counts, pra_e
 
 void pra__sql_writer_rollback(sql_store *store)
 {
-    for (int i = 0; i < SQL_STATEMENTS; i++)
-        sqlite3_reset(store->writer.statements[i]);
-    if (!sqlite3_get_autocommit(store->writer.db))
-        sqlite3_exec(store->writer.db, "ROLLBACK", NULL, NULL, NULL);
+    pra__sql_rollback(&store->writer);   /* if this fails, the next begin does it */
     pra__sql_cache_clear(&store->cache); /* it may hold ids that were just taken back */
+}
+
+static int result_of(sql_store *store, int rc, pra_error *err)
+{
+    return rc == SQLITE_OK ? PRA_OK : pra__sql_error(&store->writer, rc, err);
 }
 
 static void count_batch(sql_store *store, const batch_counts *counts, uint64_t begun,
@@ -257,23 +259,17 @@ static void log_outcome(sql_store *store, int code, const pra_error *err)
     store->failing = code != PRA_OK;
 }
 
-static int run_writer(sql_store *store, int which, pra_error *err)
-{
-    int rc = pra__sql_run(&store->writer, which);
-    return rc == SQLITE_OK ? PRA_OK : pra__sql_error(&store->writer, rc, err);
-}
-
 /* All jobs or none. */
 static int commit_batch(sql_store *store, sql_job *batch, pra_error *err)
 {
     batch_counts counts = {0};
     uint64_t begun = pra__store_ticks();
-    int code = run_writer(store, SQL_BEGIN_WRITE, err);
+    int code = result_of(store, pra__sql_begin(&store->writer, SQL_BEGIN_WRITE), err);
     for (sql_job *job = batch; code == PRA_OK && job; job = job->next)
         code = write_job(store, job, &counts, err);
     uint64_t written = pra__store_ticks();
     if (code == PRA_OK)
-        code = run_writer(store, SQL_COMMIT, err);
+        code = result_of(store, pra__sql_run(&store->writer, SQL_COMMIT), err);
     if (code == PRA_OK) {
         count_batch(store, &counts, begun, written);
     } else {

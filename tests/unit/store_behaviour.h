@@ -5,6 +5,7 @@
 #define TESTS_STORE_BEHAVIOUR_H
 
 #include <pthread.h>
+#include <unistd.h>
 
 #include "store_fixture.h"
 
@@ -408,6 +409,38 @@ static void unknown_options_are_refused(void **state)
     store.vtbl->destroy(store.self);
 }
 
+static void reopen_with_retention(struct fixture *f, uint64_t retention_ms)
+{
+    pra_store_opts opts = {.size = sizeof opts, .retention_ms = retention_ms};
+    f->store.vtbl->destroy(f->store.self);
+    f->store.vtbl = NULL;
+    assert_int_equal(open_store(NULL, &opts, &f->store, &f->err), PRA_OK);
+}
+
+static void old_samples_go_by_themselves(void **state)
+{
+    struct fixture *f = *state;
+    reopen_with_retention(f, 3000);
+    add_series(f, "a=1");
+    add_sample(f, 1, 1);
+    add_sample(f, INT64_MAX, 2);
+    add_series(f, "a=2");
+    add_sample(f, 1, 1);
+    write_ok(f);
+    while (strcmp(QUERY(f, "a!="), "a=1 9223372036854775807:2\n") != 0)
+        usleep(1000);
+}
+
+/* The next sweep may be as far away as it likes. */
+static void a_store_with_retention_stops_promptly(void **state)
+{
+    struct fixture *f = *state;
+    reopen_with_retention(f, 3600000);
+    write_one(f, "a=1", INT64_MAX, 1);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 9223372036854775807:1\n");
+    reopen_with_retention(f, UINT64_MAX);
+}
+
 /* Every allocation of our own refused in turn: the write fails as a whole or is done, and what a
  * query then gives was written. Returns through *calls how many allocations a run wants. */
 struct oom_alloc {
@@ -572,6 +605,8 @@ static void run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
         STORE_TEST(exemplars_and_metadata_are_ignored),                                            \
         STORE_TEST(a_limit_of_the_sink_ends_the_query),                                            \
         STORE_TEST(metrics_are_in_the_text_format), STORE_TEST(unknown_options_are_refused),       \
+        STORE_TEST(old_samples_go_by_themselves),                                                  \
+        STORE_TEST(a_store_with_retention_stops_promptly),                                         \
         STORE_TEST(refused_memory_harms_nothing)
 
 #endif

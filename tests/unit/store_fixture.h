@@ -96,7 +96,8 @@ static int write_request(struct fixture *f)
 
 static void write_ok(struct fixture *f)
 {
-    assert_int_equal(write_request(f), PRA_OK);
+    if (write_request(f) != PRA_OK)
+        fail_msg("%s", f->err.message);
     assert_string_equal(f->text, "");
 }
 

@@ -67,15 +67,6 @@ static void writers_readers_and_retention_at_once(void **state)
     run_writers(*state, a_retention_step);
 }
 
-static void a_store_with_retention_opens_and_closes(void **state)
-{
-    (void)state;
-    pra_store_opts opts = {.size = sizeof opts, .retention_ms = 1000};
-    pra_storage store;
-    assert_int_equal(open_store(NULL, &opts, &store, NULL), PRA_OK);
-    store.vtbl->destroy(store.self);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -83,7 +74,6 @@ int main(void)
         cmocka_unit_test(addresses),
         STORE_TEST(retention_in_tiny_steps),
         STORE_TEST(writers_readers_and_retention_at_once),
-        cmocka_unit_test(a_store_with_retention_opens_and_closes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -327,6 +327,67 @@ static void an_io_error_is_answered_with_retry(void **state)
     expect_many(f, 100, 100);
 }
 
+static void labels_too_large_for_sqlite_are_refused_alone(void **state)
+{
+    enum { HUGE_BYTES = 65 * 1024 * 1024 };
+    struct fixture *f = *state;
+    char *value = malloc(HUGE_BYTES);
+    assert_non_null(value);
+    memset(value, 'x', HUGE_BYTES);
+    pra_label label = {STR("a"), {value, HUGE_BYTES}};
+    assert_int_equal(pra_write_request_add_series(f->request, &label, 1), PRA_OK);
+    add_sample(f, 1, 1);
+    add_sample(f, 2, 1);
+    add_series(f, "a=1");
+    add_sample(f, 1, 1);
+    free(value);
+    pra__write_result_init(&f->result, f->request);
+    assert_int_equal(f->store.vtbl->write(f->store.self, NULL, f->request, &f->result, &f->err),
+                     PRA_OK);
+    assert_int_equal(f->result.rejected[PRA_DATUM_SAMPLE], 2);
+    pra_write_request_reset(f->request);
+    assert_string_equal(QUERY(f, "a!="), "a=1 1:1\n");
+}
+
+/* As refused_memory_harms_nothing, for the memory that SQLite takes by itself. Returns whether
+ * nothing was refused. */
+static int run_with_little_memory(struct fixture *f, int64_t bytes)
+{
+    const char *const matchers[] = {"b=~0|1", "a!=", NULL};
+    remove_store();
+    assert_int_equal(open_store(NULL, NULL, &f->store, &f->err), PRA_OK);
+    write_one(f, "a=1,b=9", 1, 1);
+    sqlite3_hard_heap_limit64(sqlite3_memory_used() + bytes);
+    oom_write(f);
+    int wrote = write_request(f);
+    int read = query_range(f, INT64_MIN, INT64_MAX, matchers);
+    int swept = pra__sql_retention_step(f->store.self, 2, 100);
+    sqlite3_hard_heap_limit64(0);
+    assert_true(wrote == PRA_OK || wrote == PRA_ERR_RETRY);
+    assert_true(read == PRA_OK || read == PRA_ERR_RETRY);
+    assert_true(swept == 1 || swept < 0);
+    oom_write(f);
+    write_ok(f);
+    assert_int_equal(query_range(f, 2, INT64_MAX, matchers), PRA_OK);
+    assert_int_equal(count_of_char(f->dump, '\n'), 6);
+    assert_int_equal(count_of_char(f->dump, ' '), 24);
+    assert_int_equal(ask("SELECT (SELECT count(*) FROM label_index) = "
+                         "2 * (SELECT count(*) FROM series)"),
+                     1);
+    close_store(f);
+    return wrote == PRA_OK && read == PRA_OK && swept == 1;
+}
+
+static void sqlite_out_of_memory_harms_nothing(void **state)
+{
+    struct fixture *f = *state;
+    close_store(f);
+    int failed = 0;
+    for (int64_t bytes = 1; !run_with_little_memory(f, bytes); bytes += 1500)
+        failed++;
+    assert_true(failed > 10);
+}
+
 static void a_damaged_value_is_reported(void **state)
 {
     struct fixture *f = *state;
@@ -389,17 +450,6 @@ static void retention_that_fails_changes_nothing(void **state)
     assert_string_equal(QUERY(f, "a=1"), "");
 }
 
-static void a_store_with_retention_stops_promptly(void **state)
-{
-    struct fixture *f = *state;
-    pra_store_opts opts = {.size = sizeof opts, .retention_ms = 3600000};
-    close_store(f);
-    assert_int_equal(open_store(NULL, &opts, &f->store, &f->err), PRA_OK);
-    write_one(f, "a=1", pra__store_now_ms(), 1);
-    close_store(f); /* the next sweep is 3 minutes away */
-    assert_int_equal(ask("SELECT count(*) FROM samples"), 1);
-}
-
 /* ---- the cache of ids */
 
 static void a_small_cache_forgets_and_finds_again(void **state)
@@ -408,7 +458,7 @@ static void a_small_cache_forgets_and_finds_again(void **state)
     (void)state;
     sql_cache cache;
     assert_int_equal(pra__sql_cache_init(&cache, pra_alloc_libc(), 32768), PRA_OK);
-    int found = 0;
+    int found = 0, found_old = 0;
     for (int round = 0; round < 2; round++) {
         for (int i = 1; i <= SERIES; i++) {
             char text[32];
@@ -420,9 +470,15 @@ static void a_small_cache_forgets_and_finds_again(void **state)
                 pra__sql_cache_put(&cache, i % 3, (uint64_t)(i % 7), cstr(text), i);
             assert_int_equal(pra__sql_cache_find(&cache, i % 3, (uint64_t)(i % 7), cstr(text)), i);
             assert_int_equal(pra__sql_cache_find(&cache, 5, (uint64_t)(i % 7), cstr(text)), 0);
+            int old = i - 150; /* in use again from time to time: kept over the generations */
+            snprintf(text, sizeof text, "{\"a\":\"%d\"}", old);
+            if (old > 0)
+                found_old +=
+                    pra__sql_cache_find(&cache, old % 3, (uint64_t)(old % 7), cstr(text)) == old;
         }
     }
     assert_true(found < SERIES); /* it did forget */
+    assert_true(found_old > SERIES);
     pra__sql_cache_remove(&cache, SERIES % 3, SERIES % 7, STR("{\"a\":\"2000\"}"));
     assert_int_equal(pra__sql_cache_find(&cache, SERIES % 3, SERIES % 7, STR("{\"a\":\"2000\"}")),
                      0);
@@ -500,10 +556,11 @@ int main(void)
         STORE_TEST(a_narrow_query_does_not_look_at_all_series),
         STORE_TEST(a_full_disk_is_answered_with_retry),
         STORE_TEST(an_io_error_is_answered_with_retry),
+        STORE_TEST(labels_too_large_for_sqlite_are_refused_alone),
+        STORE_TEST(sqlite_out_of_memory_harms_nothing),
         STORE_TEST(a_damaged_value_is_reported),
         STORE_TEST(retention_in_tiny_steps),
         STORE_TEST(retention_that_fails_changes_nothing),
-        STORE_TEST(a_store_with_retention_stops_promptly),
         cmocka_unit_test(a_small_cache_forgets_and_finds_again),
         cmocka_unit_test(label_text_is_parsed_strictly),
         STORE_TEST(writers_share_commits),
