@@ -231,6 +231,11 @@ static pra_range range_at(const uint32_t *offsets, size_t index)
     return (pra_range){offsets[index], offsets[index + 1] - offsets[index]};
 }
 
+static void mark(struct pra__columns *c, enum pra__column_id offsets, size_t at, size_t value)
+{
+    PRA__COLUMN(uint32_t, c, offsets)[at] = (uint32_t)value;
+}
+
 /* The offset columns are written at k->series, never beyond the series that is being read. */
 static void keep_series(struct pra__columns *c, struct kept *k, const pra_columns *view,
                         size_t index, size_t label_count)
@@ -240,12 +245,10 @@ static void keep_series(struct pra__columns *c, struct kept *k, const pra_column
     const pra_range exemplars = range_at(view->exemplar_offsets, index);
     const pra_range histograms = range_at(view->histogram_offsets, index);
     const size_t at = k->series++;
-    PRA__COLUMN(uint32_t, c, PRA__COL_LABEL_OFFSETS)[at] = (uint32_t)k->len[PRA__COL_LABELS];
-    PRA__COLUMN(uint32_t, c, PRA__COL_SAMPLE_OFFSETS)[at] = (uint32_t)k->len[PRA__COL_TIMESTAMPS];
-    PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_OFFSETS)
-    [at] = (uint32_t)k->len[PRA__COL_EXEMPLAR_TIMESTAMPS];
-    PRA__COLUMN(uint32_t, c, PRA__COL_HISTOGRAM_OFFSETS)
-    [at] = (uint32_t)k->len[PRA__COL_HISTOGRAMS];
+    mark(c, PRA__COL_LABEL_OFFSETS, at, k->len[PRA__COL_LABELS]);
+    mark(c, PRA__COL_SAMPLE_OFFSETS, at, k->len[PRA__COL_TIMESTAMPS]);
+    mark(c, PRA__COL_EXEMPLAR_OFFSETS, at, k->len[PRA__COL_EXEMPLAR_TIMESTAMPS]);
+    mark(c, PRA__COL_HISTOGRAM_OFFSETS, at, k->len[PRA__COL_HISTOGRAMS]);
     keep(c, k, PRA__COL_LABELS, labels, label_count);
     keep(c, k, PRA__COL_TIMESTAMPS, samples.start, samples.count);
     keep(c, k, PRA__COL_VALUES, samples.start, samples.count);

@@ -171,18 +171,19 @@ void pra__columns_move(struct pra__columns *c, enum pra__column_id id, size_t to
 int pra__columns_mark_series(struct pra__columns *c)
 {
     size_t i = c->series;
-    if (i + 1 > c->col[PRA__COL_HISTOGRAM_OFFSETS].cap) {
+    if (i >= pra__columns_cap(c, PRA__COL_LABEL_OFFSETS, PRA__COL_HISTOGRAM_OFFSETS)) {
         int rc = pra__columns_reserve(c, PRA__COL_LABEL_OFFSETS, PRA__COL_HISTOGRAM_OFFSETS, i + 1);
         if (rc)
             return rc;
     }
-    PRA__COLUMN(uint32_t, c, PRA__COL_LABEL_OFFSETS)[i] = (uint32_t)c->col[PRA__COL_LABELS].len;
-    PRA__COLUMN(uint32_t, c, PRA__COL_SAMPLE_OFFSETS)
-    [i] = (uint32_t)c->col[PRA__COL_TIMESTAMPS].len;
-    PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_OFFSETS)
-    [i] = (uint32_t)c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len;
-    PRA__COLUMN(uint32_t, c, PRA__COL_HISTOGRAM_OFFSETS)
-    [i] = (uint32_t)c->col[PRA__COL_HISTOGRAMS].len;
+    uint32_t *labels = c->col[PRA__COL_LABEL_OFFSETS].data;
+    uint32_t *samples = c->col[PRA__COL_SAMPLE_OFFSETS].data;
+    uint32_t *exemplars = c->col[PRA__COL_EXEMPLAR_OFFSETS].data;
+    uint32_t *histograms = c->col[PRA__COL_HISTOGRAM_OFFSETS].data;
+    labels[i] = (uint32_t)c->col[PRA__COL_LABELS].len;
+    samples[i] = (uint32_t)c->col[PRA__COL_TIMESTAMPS].len;
+    exemplars[i] = (uint32_t)c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len;
+    histograms[i] = (uint32_t)c->col[PRA__COL_HISTOGRAMS].len;
     return PRA_OK;
 }
 
@@ -191,9 +192,9 @@ int pra__exemplar_begin(struct pra__columns *c)
     size_t i = c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len;
     int rc = pra__columns_reserve(c, PRA__COL_EXEMPLAR_TIMESTAMPS, PRA__COL_EXEMPLAR_LABEL_OFFSETS,
                                   i + 2);
+    uint32_t *labels = c->col[PRA__COL_EXEMPLAR_LABEL_OFFSETS].data;
     if (rc == PRA_OK)
-        PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_LABEL_OFFSETS)
-    [i] = (uint32_t)c->col[PRA__COL_EXEMPLAR_LABELS].len;
+        labels[i] = (uint32_t)c->col[PRA__COL_EXEMPLAR_LABELS].len;
     return rc;
 }
 
@@ -202,8 +203,8 @@ void pra__exemplar_end(struct pra__columns *c, int64_t timestamp_ms, const doubl
     size_t i = c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len++;
     PRA__COLUMN(int64_t, c, PRA__COL_EXEMPLAR_TIMESTAMPS)[i] = timestamp_ms;
     memcpy(PRA__COLUMN(double, c, PRA__COL_EXEMPLAR_VALUES) + i, value, sizeof(*value));
-    PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_LABEL_OFFSETS)
-    [i + 1] = (uint32_t)c->col[PRA__COL_EXEMPLAR_LABELS].len;
+    uint32_t *labels = c->col[PRA__COL_EXEMPLAR_LABEL_OFFSETS].data;
+    labels[i + 1] = (uint32_t)c->col[PRA__COL_EXEMPLAR_LABELS].len;
 }
 
 const enum pra__column_id pra__bucket_columns[PRA__BUCKET_COLUMNS] = {

@@ -5,7 +5,7 @@
 
 #include "pra.h"
 
-/* Columns that grow together stand together. */
+/* Columns that grow together stand together; each has its own capacity. */
 enum pra__column_id {
     PRA__COL_TEXT, /* bytes: the base buffer, where the handle owns it */
     PRA__COL_LABEL_OFFSETS,
@@ -66,6 +66,16 @@ int pra__columns_reserve(struct pra__columns *c, enum pra__column_id first,
  * the budget. Cannot fail. */
 void pra__columns_expect(struct pra__columns *c, enum pra__column_id first,
                          enum pra__column_id last, size_t count);
+
+/* Elements for which all columns from first to last have room. */
+static inline size_t pra__columns_cap(const struct pra__columns *c, enum pra__column_id first,
+                                      enum pra__column_id last)
+{
+    size_t cap = c->col[first].cap;
+    for (enum pra__column_id id = first + 1; id <= last; id++)
+        cap = c->col[id].cap < cap ? c->col[id].cap : cap;
+    return cap;
+}
 
 /* Room for extra elements more in one column. */
 static inline int pra__columns_room(struct pra__columns *c, enum pra__column_id id, size_t extra)

@@ -122,7 +122,7 @@ static int read_label(struct pra__decoder *d, uint32_t wire, enum pra__column_id
 static int room_for_sample(struct pra__columns *c)
 {
     size_t need = c->col[PRA__COL_TIMESTAMPS].len + 1;
-    if (need <= c->col[PRA__COL_VALUES].cap)
+    if (need <= pra__columns_cap(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES))
         return PRA_OK;
     return pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, need);
 }
@@ -141,7 +141,7 @@ static void take_plain_samples(struct pra__decoder *d)
 {
     struct pra__columns *c = d->cols;
     size_t n = c->col[PRA__COL_TIMESTAMPS].len;
-    const size_t full = c->col[PRA__COL_VALUES].cap;
+    const size_t full = pra__columns_cap(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES);
     int64_t *timestamps = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS);
     double *values = PRA__COLUMN(double, c, PRA__COL_VALUES);
     const uint8_t *p = d->in.pos, *end = d->in.end;
