@@ -119,7 +119,7 @@ static void unknown_fields_are_skipped(void **state)
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct text t = text_of_hex(rows[i].hex);
         struct pra__reader r = reader_of(&t);
-        struct pra__field field;
+        struct pra__field field = {0};
         assert_int_equal(pra__read_field(&r, &field), PRA_OK);
         assert_int_equal(pra__skip_field(&r, field.wire), rows[i].rc);
         if (rows[i].rc == PRA_OK)
@@ -132,7 +132,7 @@ static void deep_groups_take_no_stack(void **state)
 {
     enum { DEPTH = 1 << 20 };
     struct text t = {0};
-    struct pra__field field;
+    struct pra__field field = {0};
     (void)state;
     for (size_t i = 0; i < DEPTH; i++)
         text_bytes(&t, "\xa3\x06", 2);
