@@ -50,7 +50,7 @@ static int parse(struct settings *v, int argc, char **argv)
          "HOST:PORT to listen on; can be repeated. Port 0 takes any free one, :9201 every "
          "address."},
         {"web.max-connections", CLI_NUMBER, &v->max_connections, "512",
-         "Most connections at one time per listen address; further ones wait."},
+         "Most connections at one time per listen address; further ones are refused."},
         {"web.workers", CLI_NUMBER, &v->workers, "8",
          "Most requests in the storage at one time; further ones wait."},
         {"web.idle-timeout", CLI_DURATION, &v->idle_timeout_ms, "6m",

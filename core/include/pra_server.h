@@ -38,7 +38,8 @@ typedef struct pra_server_opts {
      * address of this machine; NULL = one, "127.0.0.1:9201". Only read by pra_server_new. */
     const char *const *listen_cstr;
     size_t listen_count;
-    uint32_t max_connections; /**< per listen address; further ones wait; default 512 */
+    uint32_t max_connections; /**< per listen address; some more get 503, others are closed;
+                                   lowered to what the limit of open files allows; default 512 */
     uint32_t workers;         /**< requests in the handler at one time; default 8 */
     uint32_t idle_timeout_ms; /**< between requests; default 360,000: longer than a Go client's 5
                                  minutes, so that it closes first */

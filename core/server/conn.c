@@ -34,11 +34,12 @@ static uint64_t socket_mark(int fd, enum pra__phase phase)
     return phase == PRA__SENDING ? info.tcpi_bytes_acked : info.tcpi_bytes_received;
 }
 
-static uint64_t phase_deadline(const pra_server *s, enum pra__phase phase)
+static uint64_t phase_deadline(const pra__conn *c, enum pra__phase phase)
 {
+    const pra_server *s = c->server;
     switch (phase) {
     case PRA__IDLE:
-        return pra__now_ms() + s->opts.idle_timeout_ms;
+        return pra__now_ms() + (c->surplus ? s->opts.header_timeout_ms : s->opts.idle_timeout_ms);
     case PRA__HEAD:
         return pra__now_ms() + s->opts.header_timeout_ms;
     case PRA__BODY:
@@ -53,7 +54,7 @@ static uint64_t phase_deadline(const pra_server *s, enum pra__phase phase)
 static void enter(pra__conn *c, enum pra__phase phase)
 {
     c->phase = phase;
-    c->deadline_ms = phase_deadline(c->server, phase);
+    c->deadline_ms = phase_deadline(c, phase);
     c->mark = phase == PRA__IDLE || phase == PRA__SENDING ? socket_mark(c->fd, phase) : 0;
 }
 
@@ -211,6 +212,8 @@ static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
     c->server = s;
     c->mhd = mhd;
     c->fd = info->connect_fd;
+    c->surplus =
+        atomic_fetch_add(&s->metrics.connections, 1) >= s->opts.max_connections * s->listener_count;
     describe(c);
     pthread_mutex_lock(&s->conns_lock);
     enter(c, PRA__IDLE);
@@ -219,7 +222,6 @@ static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
         c->next->prev = c;
     s->conns = c;
     pthread_mutex_unlock(&s->conns_lock);
-    atomic_fetch_add(&s->metrics.connections, 1);
     return c;
 }
 

@@ -46,6 +46,7 @@ typedef struct pra__conn {
     pra_server *server;
     struct MHD_Connection *mhd;
     int fd;
+    bool surplus;    /* opened beyond max_connections: gets nothing but the server's own pages */
     char remote[64]; /* "1.2.3.4:567" */
 
     /* guarded by server->conns_lock */
@@ -89,6 +90,7 @@ struct pra_server {
     pra_server_opts opts; /* every field set */
     char *description;
     uint64_t max_body_bytes;
+    uint32_t surplus; /* connections beyond max_connections that are answered with 503 */
     pra__listener *listeners;
     size_t listener_count, listener_capacity;
     pra__log log;

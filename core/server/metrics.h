@@ -41,6 +41,8 @@ void pra__metrics_refused(pra__metrics *m, const char *reason);
 /* Both append text; 0 or PRA_ERR_NOMEM. */
 int pra__metrics_write(pra__metrics *m, uint32_t workers, pra_buffer *out);
 int pra__process_metrics_write(pra_buffer *out);
+/* File descriptors of this process; 0 if that cannot be found out. */
+unsigned pra__open_files(void);
 
 /* Appends printf text. */
 int pra__print(pra_buffer *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

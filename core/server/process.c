@@ -48,7 +48,7 @@ static double start_time(unsigned long long ticks)
            (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
-static unsigned open_fds(void)
+unsigned pra__open_files(void)
 {
     DIR *dir = opendir("/proc/self/fd");
     unsigned count = 0;
@@ -81,5 +81,5 @@ int pra__process_metrics_write(pra_buffer *out)
                       "# TYPE process_max_fds gauge\n"
                       "process_max_fds %llu\n",
                       p.cpu_seconds, p.resident_bytes, p.virtual_bytes, start_time(p.start_ticks),
-                      open_fds(), (unsigned long long)files.rlim_cur);
+                      pra__open_files(), (unsigned long long)files.rlim_cur);
 }

@@ -200,6 +200,8 @@ static void decide(pra__conn *c, const struct framing *f)
         pra__page(c, &c->answer);
     if (!stands(c) && atomic_load(&c->server->stopping))
         refuse_and_close(c, 503, "stopping", "this server is shutting down: try again later");
+    if (!stands(c) && c->surplus)
+        refuse_and_close(c, 503, "connections", "too many connections: try again later");
     if (!stands(c))
         check_head(c);
 }

@@ -3,14 +3,22 @@
 #include "internal.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 /* Per connection, for the head and one read: a head of 64 KiB has room. */
 enum { CONNECTION_BYTES = 96 << 10 };
+
+/* Left to the storage and others when connections are fitted into the limit of open files. */
+enum { SPARE_FILES = 24 };
+
+/* Connections beyond the limit that are still told so; libmicrohttpd closes those beyond. */
+enum { SURPLUS_CONNECTIONS = 32 };
 
 int pra_server_opts_init(pra_server_opts *opts, size_t size)
 {
@@ -41,6 +49,8 @@ static int read_opts(const pra_server_opts *opts, pra_server_opts *out)
     if (opts)
         memcpy(out, opts, given < known ? given : known);
     default_u32(&out->max_connections, 512);
+    if (out->max_connections > INT32_MAX)
+        out->max_connections = INT32_MAX;
     default_u32(&out->workers, 8);
     default_u32(&out->idle_timeout_ms, 360000);
     default_u32(&out->header_timeout_ms, 10000);
@@ -168,6 +178,7 @@ int pra_server_new(const pra_alloc *alloc, pra_handler *handler, const pra_serve
     s->handler = handler;
     s->opts = known;
     s->log.sink = known.log;
+    s->surplus = SURPLUS_CONNECTIONS;
     pra_limits limits = {.size = sizeof(limits)};
     (void)pra_handler_limits(handler, &limits);
     s->max_body_bytes = limits.max_body_bytes;
@@ -209,17 +220,46 @@ uint16_t pra_server_port(const pra_server *server, size_t index)
 
 /* ---- starting and stopping */
 
+/* libmicrohttpd says here too when the process can have no more threads (it closes the connection
+ * and goes on) or files (it tries again at once, without end: so it is slowed down). */
 static void mhd_log(void *cls, const char *fmt, va_list args)
 {
     pra_server *s = cls;
-    char text[256];
+    bool threads = strstr(fmt, "create a new thread"), files = strstr(fmt, "resource limit");
+    char text[256], quoted[300] = "";
+    uint64_t dropped;
+    if (files) {
+        const struct timespec pause = {0, 100 * 1000000};
+        (void)nanosleep(&pause, NULL);
+    }
     (void)vsnprintf(text, sizeof(text), fmt, args);
     text[strcspn(text, "\n")] = 0;
-    pra__log_write(&s->log.sink, PRA_LOG_DEBUG, "http", "detail=\"%s\"", text);
+    (void)pra__log_value(quoted, sizeof(quoted), 0, text, strlen(text));
+    if (!threads && !files)
+        pra__log_write(&s->log.sink, PRA_LOG_DEBUG, "http", "detail=%s", quoted);
+    else if (pra__log_allowed(&s->log, &dropped))
+        pra__log_write(&s->log.sink, PRA_LOG_WARN, "connection refused: too few threads or files",
+                       "detail=%s", quoted);
 }
 
-/* What asks this process for more than it can have (threads, file descriptors) is logged by
- * libmicrohttpd, which closes the connection and goes on. */
+/* Accepting more connections than there are files for them would fail again and again. */
+static void fit_connections(pra_server *s)
+{
+    struct rlimit files;
+    if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur == RLIM_INFINITY)
+        return;
+    uint64_t used = pra__open_files() + SPARE_FILES;
+    uint64_t most = files.rlim_cur > used ? (files.rlim_cur - used) / s->listener_count : 2;
+    if (s->opts.max_connections + (uint64_t)s->surplus <= most)
+        return;
+    s->surplus = (uint32_t)most / 4;
+    s->opts.max_connections = (uint32_t)most - s->surplus;
+    pra__log_write(&s->log.sink, PRA_LOG_WARN,
+                   "the limit of open files lowers the number of connections",
+                   "max_connections=%" PRIu32 " open_files_limit=%" PRIu64, s->opts.max_connections,
+                   (uint64_t)files.rlim_cur);
+}
+
 static struct MHD_Daemon *start_daemon(pra_server *s, pra__listener *l)
 {
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
@@ -228,12 +268,12 @@ static struct MHD_Daemon *start_daemon(pra_server *s, pra__listener *l)
         flags |= MHD_USE_IPv6;
     return MHD_start_daemon(
         flags, 0, NULL, NULL, pra__request, s, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, s,
-        MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_CONNECTION_LIMIT, s->opts.max_connections,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT,
-        0u, MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_THREAD_STACK_SIZE,
-        (size_t)s->opts.stack_bytes, MHD_OPTION_NOTIFY_CONNECTION, pra__conn_notify, s,
-        MHD_OPTION_URI_LOG_CALLBACK, pra__request_line, s, MHD_OPTION_NOTIFY_COMPLETED,
-        pra__request_completed, s, MHD_OPTION_END);
+        MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_CONNECTION_LIMIT,
+        s->opts.max_connections + s->surplus, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT,
+        1, MHD_OPTION_THREAD_STACK_SIZE, (size_t)s->opts.stack_bytes, MHD_OPTION_NOTIFY_CONNECTION,
+        pra__conn_notify, s, MHD_OPTION_URI_LOG_CALLBACK, pra__request_line, s,
+        MHD_OPTION_NOTIFY_COMPLETED, pra__request_completed, s, MHD_OPTION_END);
 }
 
 static void stop_daemons(pra_server *s)
@@ -260,6 +300,7 @@ int pra_server_start(pra_server *server, pra_error *err)
     pra_server *s = server;
     if (!s || s->life != PRA__NEW)
         return pra_error_set_cstr(err, PRA_ERR_STATE, "the server has been started before");
+    fit_connections(s);
     int rc = pra__conns_start(s);
     if (rc)
         return pra_error_set_cstr(err, rc, "cannot start a thread");

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -29,10 +30,11 @@ def run(*args, **kwargs):
 class Serve:
     """A running `pra serve` and its log lines."""
 
-    def __init__(self, *flags, cwd, listen="127.0.0.1:0"):
+    def __init__(self, *flags, cwd, listen="127.0.0.1:0", open_files=None):
+        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files)))
         self.child = subprocess.Popen(
             [PRA, "serve", f"--web.listen-address={listen}", *flags], cwd=cwd,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            preexec_fn=limit if open_files else None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self.lines = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -76,6 +78,13 @@ class Serve:
     def write(self, body=WRITE, **headers):
         return self.request("POST", "/api/v1/write", body,
                             Content_Type="application/x-protobuf", **headers)
+
+    def try_write(self):
+        """Status of a write, None if the connection was closed before its answer."""
+        try:
+            return self.write()[0]
+        except (OSError, IndexError):
+            return None
 
     def stop(self, number=signal.SIGTERM):
         """Sends the signal and returns the exit code."""

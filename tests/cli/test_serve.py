@@ -78,6 +78,10 @@ def test_signals_end_it_well(serve, number):
     server = serve("--storage=sqlite:./prom.db")
     assert server.write()[0] == 204
     idle = server.connect()
+    idle.sendall(b"GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n")
+    answer = b""
+    while not answer.endswith(b"\r\n\r\nready\n"):
+        answer += idle.recv(1000)
     assert server.stop(number) == 0
     assert idle.recv(1) == b""
     assert "msg=stopped" in server.lines[-2]
@@ -182,3 +186,15 @@ def test_warnings_that_clients_cause_are_limited(serve):
         assert server.write(b"junk")[0] == 400
     assert server.stop() == 0
     assert 0 < len([line for line in server.lines if "request refused" in line]) < 300
+
+
+def test_connections_fit_into_the_limit_of_open_files(serve):
+    server = serve("--storage=memory", "--log.level=debug", open_files=64)
+    server.wait_for("max_connections=")
+    held = [server.connect() for _ in range(80)]
+    for connection in held:
+        connection.close()
+    while server.try_write() != 204:
+        pass
+    assert server.stop() == 0
+    assert not [line for line in server.lines if "Too many open files" in line]

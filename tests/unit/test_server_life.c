@@ -211,6 +211,33 @@ static void no_memory_gives_503_and_passes(void **state)
     finish(&f);
 }
 
+static void connections_beyond_the_limit_are_told_so(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client held[4], c;
+    prepare(&f);
+    f.opts.max_connections = 4;
+    start(&f);
+    for (int i = 0; i < 4; i++) {
+        http_open(&held[i], f.port);
+        assert_int_equal(post(&held[i], write_body, WRITE_LEN), 204);
+    }
+    http_open(&c, f.port);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 503);
+    assert_true(http_ends(&c));
+    http_close(&c);
+    struct http_answer a = get(&f, "GET", "/-/healthy");
+    assert_int_equal(a.status, 200);
+    free(a.body);
+    assert_int_equal(post(&held[0], write_body, WRITE_LEN), 204);
+    for (int i = 0; i < 4; i++)
+        http_close(&held[i]);
+    while (post_alone(&f) != 204) /* until it has noticed */
+        pause_ms(1);
+    finish(&f);
+}
+
 /* ---- stopping */
 
 struct stopper {
@@ -451,6 +478,7 @@ int main(void)
         cmocka_unit_test(reader_that_stops_reading_is_cut_off),
         cmocka_unit_test(workers_bound_the_requests_in_the_storage),
         cmocka_unit_test(waiting_too_long_for_a_worker_gives_503),
+        cmocka_unit_test(connections_beyond_the_limit_are_told_so),
         cmocka_unit_test(no_memory_gives_503_and_passes),
         cmocka_unit_test(stop_finishes_what_is_in_flight),
         cmocka_unit_test(stop_cuts_off_what_takes_longer_than_the_grace),
