@@ -17,7 +17,7 @@ struct settings {
     cli_list listen;
     uint64_t max_connections, workers, idle_timeout_ms, read_timeout_ms, grace_ms;
     uint64_t body_size, decoded_size, request_memory;
-    uint64_t labels, name_length, value_length, read_samples;
+    uint64_t labels, name_length, value_length, read_samples, response_size;
     cli_log log;
 };
 
@@ -70,6 +70,8 @@ static int parse(struct settings *v, int argc, char **argv)
         {"limit.label-value-length", CLI_SIZE, &v->value_length, "1MiB", "A label's value."},
         {"limit.read-samples", CLI_NUMBER, &v->read_samples, "50000000",
          "Samples in one answer to a read."},
+        {"limit.response-size", CLI_SIZE, &v->response_size, "256MiB",
+         "An answer to a read before compression."},
         {"Log", 0, NULL, NULL, NULL},
         {"log.level", CLI_TEXT, &v->log_level, "info", "debug, info, warn or error."},
         {"log.format", CLI_TEXT, &v->log_format, "logfmt", "logfmt or json."},
@@ -114,7 +116,8 @@ static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
                                .max_labels_per_series = limit(v->labels),
                                .max_label_name_bytes = limit(v->name_length),
                                .max_label_value_bytes = limit(v->value_length),
-                               .max_read_samples = limit(v->read_samples)};
+                               .max_read_samples = limit(v->read_samples),
+                               .max_response_bytes = limit(v->response_size)};
     const pra_handler_opts opts = {.size = sizeof(opts),
                                    .limits = &limits,
                                    .tenant_header_cstr = v->tenant_header,
