@@ -55,6 +55,9 @@ static void a_guess_never_takes_much_of_the_budget(void **state)
     assert_int_equal(c.col[PRA__COL_LABELS].cap, 60);
     pra__columns_expect(&c, PRA__COL_LABELS, PRA__COL_LABELS, 61);
     assert_int_equal(c.col[PRA__COL_LABELS].cap, 60);
+    c.budget = 100; /* less than is held */
+    pra__columns_expect(&c, PRA__COL_TEXT, PRA__COL_TEXT, 1);
+    assert_int_equal(c.col[PRA__COL_TEXT].cap, 0);
     pra__columns_fini(&c);
 }
 

@@ -53,35 +53,19 @@ void pra__columns_fini(struct pra__columns *c)
         release(c, &c->col[i]);
 }
 
-static enum pra__column_id largest(const struct pra__columns *c)
+static struct pra__column *largest(struct pra__columns *c)
 {
-    enum pra__column_id at = PRA__COL_TEXT;
-    for (enum pra__column_id i = at; i < PRA__COL_COUNT; i++)
+    int at = 0;
+    for (int i = 1; i < PRA__COL_COUNT; i++)
         if (c->col[i].cap * element_size[i] > c->col[at].cap * element_size[at])
             at = i;
-    return at;
-}
-
-/* Columns that are filled together go together: whoever fills them asks only the last one for room
- * (see columns.h). */
-static void release_group(struct pra__columns *c, enum pra__column_id id)
-{
-    enum pra__column_id last = id;
-    if (id >= PRA__COL_LABEL_OFFSETS && id <= PRA__COL_HISTOGRAM_OFFSETS) {
-        id = PRA__COL_LABEL_OFFSETS;
-        last = PRA__COL_HISTOGRAM_OFFSETS;
-    } else if (id == PRA__COL_TIMESTAMPS || id == PRA__COL_VALUES) {
-        id = PRA__COL_TIMESTAMPS;
-        last = PRA__COL_VALUES;
-    }
-    for (; id <= last; id++)
-        release(c, &c->col[id]);
+    return &c->col[at];
 }
 
 void pra__columns_reset(struct pra__columns *c, size_t retain)
 {
     while (c->held > retain)
-        release_group(c, largest(c));
+        release(c, largest(c));
     for (int i = 0; i < PRA__COL_COUNT; i++)
         c->col[i].len = 0;
     c->series = 0;
@@ -109,8 +93,7 @@ static size_t budget_left(const struct pra__columns *c)
     return c->budget > c->held ? c->budget - c->held : 0;
 }
 
-/* most is not below need. */
-static int grow(struct pra__columns *c, enum pra__column_id id, size_t need, size_t most)
+static int grow(struct pra__columns *c, enum pra__column_id id, size_t need)
 {
     size_t room = budget_left(c) / element_size[id];
     if (need > room)
@@ -121,17 +104,14 @@ static int grow(struct pra__columns *c, enum pra__column_id id, size_t need, siz
     cap = cap ? cap * 2 : 16;
     if (cap < need)
         cap = need;
-    if (cap > room)
-        cap = room;
-    return resize(c, id, cap < most ? cap : most);
+    return resize(c, id, cap < room ? cap : room);
 }
 
 int pra__columns_reserve(struct pra__columns *c, enum pra__column_id first,
                          enum pra__column_id last, size_t need)
 {
     for (enum pra__column_id id = first; id <= last; id++) {
-        size_t most = id > first ? c->col[id - 1].cap : SIZE_MAX;
-        int rc = need <= c->col[id].cap ? PRA_OK : grow(c, id, need, most);
+        int rc = need <= c->col[id].cap ? PRA_OK : grow(c, id, need);
         if (rc)
             return rc;
     }
@@ -141,11 +121,9 @@ int pra__columns_reserve(struct pra__columns *c, enum pra__column_id first,
 void pra__columns_expect(struct pra__columns *c, enum pra__column_id first,
                          enum pra__column_id last, size_t count)
 {
-    if (count == 0 || c->col[first].cap)
-        return;
     for (enum pra__column_id id = first; id <= last; id++)
-        if (count >= budget_left(c) / 16 / element_size[id] || resize(c, id, count))
-            return;
+        if (count && c->col[id].cap == 0 && count < budget_left(c) / 16 / element_size[id])
+            (void)resize(c, id, count);
 }
 
 void pra__columns_append(struct pra__columns *c, enum pra__column_id id, const void *array,

@@ -38,9 +38,8 @@ struct pra__column {
     size_t len; /* elements in use */
 };
 
-/* The len of the first column of a group stands for the group, and the cap of the last: it never
- * has more room than the others. series is the number of complete series; the offset columns have
- * room for one element more. */
+/* The len of the first column of a group stands for the group. series is the number of complete
+ * series; the offset columns have room for one element more. */
 struct pra__columns {
     pra_alloc alloc;
     struct pra__column col[PRA__COL_COUNT];
