@@ -57,6 +57,8 @@ void pra__split_target(pra_str target, pra_str *path, pra_str *query_string)
 int32_t pra__endpoint_of(pra_str path)
 {
     size_t start = path.len;
+    if (start == 0)
+        return PRA_ENDPOINT_AUTO;
     while (start > 0 && path.ptr[start - 1] != '/')
         start--;
     pra_str last = {path.ptr + start, path.len - start};
