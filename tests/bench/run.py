@@ -59,9 +59,7 @@ def measure(options):
             for row in run(path, "--rounds", str(options.rounds)):
                 key = (row["group"], row.get("name", ""))
                 kept = rows.setdefault(key, {**row, "program": path, "samples": []})
-                kept["samples"] += row.get("samples", [])
-                if "value" in row:
-                    kept["value"] = max(kept["value"], row["value"])
+                kept["samples"] += row.get("samples", [row["value"]] if "value" in row else [])
     return list(rows.values())
 
 
@@ -81,18 +79,18 @@ def instructions(row):
 
 
 def evaluate(rows, count_instructions):
-    """Adds median, min, mad, ratio, and whether the target is met. The first timed row of a group
-    is what the others are divided by."""
+    """Adds median, min, mad, ratio, and whether the target is met: by the ratio of a time, by the
+    worst of other figures. The first timed row of a group is what its others are divided by."""
     bases = {}
     for row in rows:
         samples = row["samples"]
-        if not samples:
-            row["met"] = None if row.get("target") is None else row["value"] <= row["target"]
-            continue
-        base = bases.setdefault(row["group"], row)
         row["median"] = statistics.median(samples)
         row["min"] = min(samples)
         row["mad"] = statistics.median(abs(s - row["median"]) for s in samples)
+        if "value" in row:
+            row["met"] = max(samples) <= row["target"] if "target" in row else None
+            continue
+        base = bases.setdefault(row["group"], row)
         if row is not base:
             row["ratio"] = statistics.median(
                 s / b for s, b in zip(samples, base["samples"], strict=True))
@@ -103,21 +101,23 @@ def evaluate(rows, count_instructions):
                 row["instruction_ratio"] = row["instructions"] / base["instructions"]
 
 
+def figure(value):
+    return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+
+
 def cells(row):
-    target = f"<= {row['target']:g}" if row.get("target") is not None and row["met"] is not None else ""
+    ratio = f"{row['ratio']:.2f}" if "ratio" in row else "" if "value" in row else "1"
+    target = f"<= {row['target']:g}" if row["met"] is not None else ""
     verdict = {None: "", True: "met", False: "MISSED"}[row["met"]]
-    if not row["samples"]:
-        return [row["name"], f"{row['value']:.6g} {row['unit']}", "", "", "", target, verdict]
-    ratio = f"{row['ratio']:.2f}" if "ratio" in row else "1"
-    cell = [row["name"], f"{row['median']:.1f} us", f"{row['min']:.1f}", f"{row['mad']:.1f}",
-            ratio, target, verdict]
+    cell = [row["name"], figure(row["median"]), row["unit"], figure(row["min"]),
+            figure(row["mad"]), ratio, target, verdict]
     if "instructions" in row:
         cell += [f"{row['instructions']:,}", f"{row.get('instruction_ratio', 1):.2f}"]
     return cell
 
 
 def print_table(rows, options):
-    head = ["", "median", "min", "mad", "ratio", "target", ""]
+    head = ["", "median", "", "min", "mad", "ratio", "target", ""]
     if options.instructions:
         head += ["instructions", "ratio"]
     lines = [head]
@@ -137,8 +137,8 @@ def print_table(rows, options):
         if len(line) == 1:
             print(line[0])
             continue
-        padded = [line[0].ljust(widths[0])]
-        padded += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        padded = [cell.ljust(width) if i in (0, 2, 7) else cell.rjust(width)
+                  for i, (cell, width) in enumerate(zip(line, widths))]
         print("  ".join(padded).rstrip())
 
 

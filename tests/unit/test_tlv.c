@@ -69,7 +69,7 @@ static void fields_that_go_refuses(void **state)
     for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
         struct text t = text_of_hex(refused[i]);
         struct pra__reader r = reader_of(&t);
-        struct pra__field field;
+        struct pra__field field = {0};
         assert_int_equal(pra__read_field(&r, &field), PRA_ERR_PROTO);
         text_free(&t);
     }
@@ -80,7 +80,7 @@ static void field_numbers_are_cut_to_32_bits(void **state)
     struct text t =
         text_of_hex("8a8080808001"); /* (2^32 + 1) << 3 | 2: Go's int32(wire >> 3) is 1 */
     struct pra__reader r = reader_of(&t);
-    struct pra__field field;
+    struct pra__field field = {0};
     (void)state;
     assert_int_equal(pra__read_field(&r, &field), PRA_OK);
     assert_int_equal(field.number, 1);
