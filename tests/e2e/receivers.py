@@ -113,10 +113,12 @@ def interpreter_env():
     env = {"PYTHONPATH": BUILD / "python", "PYTHONDONTWRITEBYTECODE": "1",
            "LUA_PATH": f"{BUILD}/lua/?/init.lua;;", "LUA_CPATH": f"{BUILD}/lua/?.so;;"}
     if "address" in cache("PRA_SANITIZE"):
-        library = subprocess.run([cache("CMAKE_C_COMPILER"), "-print-file-name=libasan.so"],
-                                 check=True, capture_output=True, text=True).stdout.strip()
-        # The interpreters themselves leave memory to the end of the process.
-        env |= {"LD_PRELOAD": library, "ASAN_OPTIONS": "detect_leaks=0"}
+        # The interpreter has loaded neither the sanitizer nor the C++ library it watches, and
+        # leaves memory to the end of the process.
+        paths = [subprocess.run([cache("CMAKE_C_COMPILER"), f"-print-file-name={name}"],
+                                check=True, capture_output=True, text=True).stdout.strip()
+                 for name in ("libasan.so", "libstdc++.so")]
+        env |= {"LD_PRELOAD": " ".join(paths), "ASAN_OPTIONS": "detect_leaks=0"}
     return env
 
 
