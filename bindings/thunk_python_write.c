@@ -164,6 +164,7 @@ static PyObject *sample_tuple(int64_t timestamp_ms, const double *value)
     }
     PyTuple_SET_ITEM(pair, 0, first);
     PyTuple_SET_ITEM(pair, 1, second);
+    PyObject_GC_UnTrack(pair); /* as the collector would: it can be in no cycle */
     return pair;
 }
 

@@ -85,7 +85,10 @@ class Server:
         self._server.start()
 
     def stop(self) -> None:
-        """Finishes what is in flight (up to grace seconds) and closes. More than once is fine."""
+        """Finishes what is in flight (up to grace seconds) and closes. More than once is fine.
+
+        Not to be called by the storage itself: it would wait for its own request.
+        """
         with self._lock:
             server, self._server = self._server, None
             if server is not None:

@@ -83,7 +83,7 @@ class WsgiHost(Host):
     """Calls the application, no sockets."""
 
     def __init__(self, storage: pra.StorageLike, **options: Any) -> None:
-        self.app = pra.make_wsgi_app(storage, **options)
+        self.app: Any = pra.make_wsgi_app(storage, **options)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
         seen: list[Any] = []
@@ -91,7 +91,7 @@ class WsgiHost(Host):
         try:
             content = b"".join(pieces)
         finally:
-            pieces.close()  # type: ignore[attr-defined]
+            pieces.close()
         ((status, response_headers),) = seen
         return Answer(int(status.split()[0]), dict(response_headers), content)
 

@@ -29,9 +29,9 @@ class Odd(pra.Storage):
         self.token = object()
 
     def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
-        held = (self.token, ctx.headers, ctx.tenant, request.timestamps, request.values, request.metadata)
+        held: list[Any] = [self.token, ctx.headers, ctx.tenant, request.timestamps, request.metadata]
         for ts in request:
-            held += (ts, ts.labels, ts.samples, ts.values)
+            held += [ts, ts.labels, ts.samples, ts.values]
         if self.act == "raise":
             raise KeyError(self.token)
         if self.act == "reject":

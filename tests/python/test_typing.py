@@ -1,4 +1,4 @@
-"""Types: mypy --strict over the package, its examples and this suite; stubs say what is there."""
+"""Types: mypy --strict over the package and this suite; stubs say what is there."""
 
 from __future__ import annotations
 
@@ -48,8 +48,11 @@ def mypy(*arguments: str | Path) -> tuple[int, str]:
     return result.returncode, result.stdout + result.stderr
 
 
-def test_package() -> None:
-    assert mypy("-p", "prom_remote_api")[0] == 0, mypy("-p", "prom_remote_api")[1]
+@pytest.mark.parametrize("what", ["package", "suite"])
+def test_types(what: str) -> None:
+    suite = sorted(Path(__file__).parent.glob("*.py"))
+    code, output = mypy("-p", "prom_remote_api") if what == "package" else mypy(*suite)
+    assert code == 0, output
 
 
 @pytest.mark.parametrize("text, fine", [(USE, True), (MISUSE, False)])

@@ -13,11 +13,12 @@ Sample = tuple[int, float]
 
 
 def from_bits(bits: int) -> float:
-    return struct.unpack("<d", struct.pack("<Q", bits))[0]
+    (value,) = struct.unpack("<d", struct.pack("<Q", bits))
+    return float(value)
 
 
 def to_bits(value: float) -> int:
-    return struct.unpack("<Q", struct.pack("<d", value))[0]
+    return int.from_bytes(struct.pack("<d", value), "little")
 
 
 # ---- protobuf
