@@ -13,7 +13,7 @@ pra_swig(python wrapper -outdir ${python_dir})
 file(MAKE_DIRECTORY ${python_dir})
 
 file(GLOB sources CONFIGURE_DEPENDS thunk_python*.c)
-Python_add_library(pra_python MODULE ${wrapper} ${sources})
+Python_add_library(pra_python MODULE WITH_SOABI ${wrapper} ${sources})
 set_target_properties(pra_python PROPERTIES
   OUTPUT_NAME _pra LIBRARY_OUTPUT_DIRECTORY ${python_dir} LINKER_LANGUAGE CXX)
 target_include_directories(pra_python PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
