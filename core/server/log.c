@@ -17,18 +17,37 @@ static int is_bare(const char *src, size_t len)
     return len > 0;
 }
 
-/* Writes the escaped form of c; returns its length, at most 6. */
-static size_t escape(char *out, unsigned char c)
+/* Length of the well-formed UTF-8 character at src, 0 if there is none. Surrogates and overlong
+ * forms of three and four bytes pass: a log line only has to be readable. */
+static size_t character(const char *src, size_t len)
 {
-    if (c == '"' || c == '\\') {
-        out[0] = '\\';
-        out[1] = (char)c;
-        return 2;
-    }
-    if (c < 0x20 || c == 0x7F)
-        return (size_t)snprintf(out, 7, c == '\n' ? "\\n" : "\\u%04x", c);
-    out[0] = (char)c;
-    return 1;
+    unsigned char lead = (unsigned char)src[0];
+    size_t want = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+    if (want > len || lead > 0xF4)
+        return 0;
+    for (size_t i = 1; i < want; i++)
+        if (((unsigned char)src[i] & 0xC0) != 0x80)
+            return 0;
+    return want;
+}
+
+/* Writes the character at src as JSON wants it, at most 6 bytes. Returns the bytes it was made
+ * from; *written = their number. */
+static size_t escape(char *out, const char *src, size_t len, size_t *written)
+{
+    size_t size = character(src, len);
+    unsigned char c = (unsigned char)src[0];
+    if (size == 0)
+        *written = (size_t)snprintf(out, 7, "\\ufffd");
+    else if (c == '"' || c == '\\')
+        *written = (size_t)snprintf(out, 7, "\\%c", c);
+    else if (c == '\n')
+        *written = (size_t)snprintf(out, 7, "\\n");
+    else if (c < 0x20 || c == 0x7F)
+        *written = (size_t)snprintf(out, 7, "\\u%04x", c);
+    else
+        memcpy(out, src, *written = size);
+    return size ? size : 1;
 }
 
 size_t pra__log_value(char *dst, size_t cap, size_t at, const char *src, size_t len)
@@ -41,9 +60,9 @@ size_t pra__log_value(char *dst, size_t cap, size_t at, const char *src, size_t 
         return at + len;
     }
     dst[at++] = '"';
-    for (size_t i = 0; i < len; i++) {
+    for (size_t i = 0, n; i < len;) {
         char piece[8];
-        size_t n = escape(piece, (unsigned char)src[i]);
+        i += escape(piece, src + i, len - i, &n);
         if (at + n + 2 > cap)
             break;
         memcpy(dst + at, piece, n);

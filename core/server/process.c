@@ -67,19 +67,21 @@ int pra__process_metrics_write(pra_buffer *out)
         return PRA_OK;
     struct rlimit files = {0, 0};
     (void)getrlimit(RLIMIT_NOFILE, &files);
-    return pra__print(out,
-                      "# TYPE process_cpu_seconds_total counter\n"
-                      "process_cpu_seconds_total %.2f\n"
-                      "# TYPE process_resident_memory_bytes gauge\n"
-                      "process_resident_memory_bytes %llu\n"
-                      "# TYPE process_virtual_memory_bytes gauge\n"
-                      "process_virtual_memory_bytes %llu\n"
-                      "# TYPE process_start_time_seconds gauge\n"
-                      "process_start_time_seconds %.2f\n"
-                      "# TYPE process_open_fds gauge\n"
-                      "process_open_fds %u\n"
-                      "# TYPE process_max_fds gauge\n"
-                      "process_max_fds %llu\n",
-                      p.cpu_seconds, p.resident_bytes, p.virtual_bytes, start_time(p.start_ticks),
-                      pra__open_files(), (unsigned long long)files.rlim_cur);
+    const struct {
+        const char *name, *type, *help;
+        double value;
+    } rows[] = {
+        {"process_cpu_seconds_total", "counter", "User and system CPU time.", p.cpu_seconds},
+        {"process_resident_memory_bytes", "gauge", "Resident memory.", (double)p.resident_bytes},
+        {"process_virtual_memory_bytes", "gauge", "Virtual memory.", (double)p.virtual_bytes},
+        {"process_start_time_seconds", "gauge", "Start of the process since the Unix epoch.",
+         start_time(p.start_ticks)},
+        {"process_open_fds", "gauge", "Open file descriptors.", pra__open_files()},
+        {"process_max_fds", "gauge", "Limit of open file descriptors.", (double)files.rlim_cur},
+    };
+    int rc = PRA_OK;
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]) && !rc; i++)
+        rc = pra__print(out, "# HELP %s %s\n# TYPE %s %s\n%s %.15g\n", rows[i].name, rows[i].help,
+                        rows[i].name, rows[i].type, rows[i].name, rows[i].value);
+    return rc;
 }

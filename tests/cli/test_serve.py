@@ -65,6 +65,14 @@ def test_json_log(serve):
     assert refused["target"] == "/api/v1/write" and refused["remote"].startswith("127.0.0.1:")
 
 
+def test_json_log_of_bytes_that_are_no_text(serve):
+    server = serve("--storage=memory", "--log.format=json")
+    with server.connect() as connection:
+        connection.sendall(b'POST /\xff"\\write HTTP/1.1\r\nHost: a\r\n\r\n')
+        assert b" 404 " in connection.recv(100)
+    assert json.loads(server.wait_for("request refused"))["target"] == '/\ufffd"\\write'
+
+
 def test_log_level(serve):
     server = serve("--storage=memory")
     quiet = run("serve", "--storage=memory", "--log.level=error",
@@ -198,3 +206,20 @@ def test_connections_fit_into_the_limit_of_open_files(serve):
         pass
     assert server.stop() == 0
     assert not [line for line in server.lines if "Too many open files" in line]
+
+
+def test_metrics_are_well_formed(serve):
+    server = serve("--storage=sqlite:./prom.db")
+    assert server.write()[0] == 204
+    status, text = server.request("GET", "/metrics")
+    assert status == 200
+    told = {"HELP": set(), "TYPE": set()}
+    for line in text.splitlines():
+        if line.startswith("# "):
+            _, what, name, _ = line.split(" ", 3)
+            assert name not in told[what], line
+            told[what].add(name)
+        else:
+            name = re.fullmatch(r'([a-z_]+)(\{[^}]*\})? [-+.e0-9]+', line).group(1)
+            name = re.sub(r"_(bucket|sum|count)$", "", name)
+            assert name in told["HELP"] and name in told["TYPE"], line

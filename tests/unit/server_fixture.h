@@ -36,6 +36,7 @@ struct store {
     int closed;
     int inside; /* writes in the storage now */
     int most_inside;
+    uint32_t most_worker; /* number seen */
     int samples;
     int destroyed;
     size_t answer_samples; /* per read */
@@ -55,6 +56,8 @@ static inline int store_write(void *self, const pra_context *ctx, const pra_writ
     st->inside++;
     if (st->inside > st->most_inside)
         st->most_inside = st->inside;
+    if (pra_context_worker(ctx) > st->most_worker)
+        st->most_worker = pra_context_worker(ctx);
     pthread_cond_broadcast(&st->changed);
     while (st->closed)
         pthread_cond_wait(&st->changed, &st->lock);

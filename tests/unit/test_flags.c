@@ -233,7 +233,10 @@ static void log_values_are_quoted_where_needed(void **state)
                 {"say \"hi\"", "\"say \\\"hi\\\"\""},
                 {"back\\slash", "\"back\\\\slash\""},
                 {"line\nline", "\"line\\nline\""},
-                {"\x01", "\"\\u0001\""}};
+                {"\x01", "\"\\u0001\""},
+                {"caf\xc3\xa9", "\"caf\xc3\xa9\""},
+                {"bad \xff\xc3", "\"bad \\ufffd\\ufffd\""},
+                {"\xe2\x82", "\"\\ufffd\\ufffd\""}};
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         char out[64];
         size_t len = pra__log_value(out, sizeof(out), 0, rows[i].text, strlen(rows[i].text));

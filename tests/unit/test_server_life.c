@@ -169,7 +169,8 @@ static void workers_bound_the_requests_in_the_storage(void **state)
         pthread_join(senders[i].thread, NULL);
         assert_int_equal(senders[i].status, 204);
     }
-    assert_in_range(f.store.most_inside, 1, 3);
+    assert_int_equal(f.store.most_inside, 3);
+    assert_int_equal(f.store.most_worker, 2);
     assert_int_equal(f.store.samples, SENDERS);
     finish(&f);
 }
