@@ -328,9 +328,12 @@ static int parallel_for(void *ctx, size_t n, void (*task)(void *arg, size_t inde
     CHECK(jobs);
     for (size_t i = n; i-- > 0; threads->started++) {
         jobs[i] = (struct job){.task = task, .arg = arg, .index = i};
-        CHECK(pthread_create(&jobs[i].thread, NULL, work, &jobs[i]) == 0);
+        if (threads->in_turn)
+            work(&jobs[i]);
+        else
+            CHECK(pthread_create(&jobs[i].thread, NULL, work, &jobs[i]) == 0);
     }
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n && !threads->in_turn; i++)
         CHECK(pthread_join(jobs[i].thread, NULL) == 0);
     free(jobs);
     return 0;

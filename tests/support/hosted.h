@@ -68,6 +68,7 @@ void hosted_expect_series(const struct hosted *h, const char *names_cstr);
 
 struct hosted_threads {
     int refuse;
+    int in_turn; /* no threads: on the caller's */
     int started;
 };
 

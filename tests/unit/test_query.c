@@ -86,7 +86,7 @@ static void all_matchers_must_hold(void **state)
     } cases[] = {
         {{{EQ, "", ""}}, 0, 1, "no matcher: every series"},
         {{{EQ, "__name__", "up"}}, 1, 1, "the name is a label"},
-        {{{RE, "__name__", "u.|down"}}, 1, 1, "the name is a label"},
+        {{{RE, "__name__", "up|down"}}, 1, 1, "the name is a label"},
         {{{EQ, "__name__", "down"}}, 1, 0, "the name is a label"},
         {{{EQ, "__name__", "up"}, {EQ, "job", "api"}}, 2, 1, "all hold"},
         {{{EQ, "__name__", "up"}, {EQ, "job", "db"}}, 2, 0, "one does not hold"},
