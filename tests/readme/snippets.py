@@ -2,7 +2,8 @@
 """The fenced blocks of the README. A comment before each says how it is run:
 
 <!-- run: serve -->           a command that goes on running
-<!-- run: prometheus.yml -->  added to the configuration of a prometheus
+<!-- run: prometheus.yml -->  added to a configuration that scrapes prometheus itself
+<!-- run: prometheus -->      a command that goes on running, after the configuration is there
 <!-- run: console -->         commands after "$ ", each with what it prints (numbers may differ)
 <!-- run: c --> python, lua   a storage, started and then written to
 <!-- run: ctest NAME -->      something that takes long; the ctest test NAME does it

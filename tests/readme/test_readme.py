@@ -18,7 +18,7 @@ from relay import post
 from snippets import ROOT, only, snippets
 
 PORT = 9201
-KINDS = ("serve", "prometheus.yml", "console", "c", "python", "lua")
+KINDS = ("serve", "prometheus.yml", "prometheus", "console", "c", "python", "lua")
 
 
 def test_every_snippet_says_how_it_is_run():
@@ -79,7 +79,7 @@ def test_first_steps(processes, tmp_path):
                                   "static_configs": [{"targets": ["127.0.0.1:9090"]}]}]}
     configuration = json.dumps(scrape)[1:-1].replace('"scrape_configs"', "scrape_configs")
     (tmp_path / "prometheus.yml").write_text(configuration + "\n" + only("prometheus.yml").text)
-    processes.start("prometheus", ["prometheus", "--config.file=prometheus.yml"], cwd=tmp_path)
+    processes.start("prometheus", ["bash", "-c", "exec " + only("prometheus").text], cwd=tmp_path)
     for snippet in snippets():
         if snippet.how == "console":
             check_console(snippet.text, tmp_path)
