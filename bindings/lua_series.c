@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Columns become plain tables, and sets of labels become arrays and keys. */
+#include "thunk_lua.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void pra__lua_push_str(lua_State *L, pra_str str)
+{
+    (void)lua_pushlstring(L, str.len ? str.ptr : "", str.len);
+}
+
+/* ---- strings that repeat */
+
+/* A label of a request stands in many of its series. A cached string costs a comparison and a
+ * table read instead of a hash over it and a look into Lua's string table, or of a copy if it is
+ * long. */
+typedef struct cache {
+    const char *base;
+    size_t mask;
+    pra_span spans[]; /* slot i holds element i + 1 of the table of strings; len 0: empty */
+} cache;
+
+enum { CACHE_MAX = 2048 };
+
+/* Pushes the cache and the table of its strings. */
+static void push_cache(lua_State *L, const char *base, size_t label_count)
+{
+    size_t slots = 16;
+    while (slots < CACHE_MAX && slots < label_count) {
+        slots *= 2;
+    }
+    cache *c = lua_newuserdatauv(L, sizeof *c + slots * sizeof *c->spans, 0);
+    memset(c, 0, sizeof *c + slots * sizeof *c->spans);
+    c->base = base;
+    c->mask = slots - 1;
+    lua_createtable(L, (int)slots, 0);
+}
+
+static size_t slot_of(const cache *c, pra_span span)
+{
+    const unsigned char *s = (const unsigned char *)c->base + span.off;
+    uint64_t head = 0, tail = 0;
+    size_t n = span.len < 8 ? span.len : 8;
+    memcpy(&head, s, n);
+    memcpy(&tail, s + span.len - n, n);
+    uint64_t hash = (head ^ (tail * 31) ^ span.len) * 0x9e3779b97f4a7c15u;
+    return (size_t)(hash >> 40) & c->mask;
+}
+
+/* strings: index of the table of strings. */
+static void push_cached(lua_State *L, cache *c, int strings, pra_span span)
+{
+    const char *s = c->base + span.off;
+    if (span.len == 0) {
+        lua_pushliteral(L, "");
+        return;
+    }
+    size_t slot = slot_of(c, span);
+    pra_span known = c->spans[slot];
+    if (known.len == span.len && memcmp(c->base + known.off, s, span.len) == 0) {
+        lua_rawgeti(L, strings, (lua_Integer)slot + 1);
+        return;
+    }
+    (void)lua_pushlstring(L, s, span.len);
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, strings, (lua_Integer)slot + 1);
+    c->spans[slot] = span;
+}
+
+/* ---- one series */
+
+/* Upvalues of the iterator. */
+enum { UP_REQUEST = 1, UP_NEXT, UP_CACHE, UP_STRINGS, UP_LABELS, UP_TIMESTAMPS, UP_VALUES, UP_END };
+
+static void push_labels(lua_State *L, const pra_label_span *labels, size_t count)
+{
+    cache *c = lua_touserdata(L, lua_upvalueindex(UP_CACHE));
+    lua_createtable(L, 0, (int)count);
+    for (size_t i = 0; i < count; i++) {
+        push_cached(L, c, lua_upvalueindex(UP_STRINGS), labels[i].name);
+        push_cached(L, c, lua_upvalueindex(UP_STRINGS), labels[i].value);
+        lua_rawset(L, -3);
+    }
+}
+
+static void push_integers(lua_State *L, const int64_t *items, size_t count)
+{
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushinteger(L, items[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void push_numbers(lua_State *L, const double *items, size_t count)
+{
+    lua_createtable(L, (int)count, 0);
+    for (size_t i = 0; i < count; i++) {
+        lua_pushnumber(L, items[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+/* Adds field exemplars: a list of {labels, timestamp, value}. */
+static void set_exemplars(lua_State *L, const pra_columns *columns, pra_range range)
+{
+    lua_createtable(L, (int)range.count, 0);
+    for (uint32_t i = 0; i < range.count; i++) {
+        uint32_t number = range.start + i;
+        uint32_t first = columns->exemplar_label_offsets[number];
+        lua_createtable(L, 0, 3);
+        push_labels(L, columns->exemplar_labels + first,
+                    columns->exemplar_label_offsets[number + 1] - first);
+        lua_setfield(L, -2, "labels");
+        lua_pushinteger(L, columns->exemplar_timestamps_ms[number]);
+        lua_setfield(L, -2, "timestamp");
+        lua_pushnumber(L, columns->exemplar_values[number]);
+        lua_setfield(L, -2, "value");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "exemplars");
+}
+
+/* ---- native histograms */
+
+/* A count that may be an integer or a double. */
+static void set_count(lua_State *L, const char *name, uint64_t bits, int is_float)
+{
+    lua_Number number;
+    memcpy(&number, &bits, sizeof number);
+    if (is_float) {
+        lua_pushnumber(L, number);
+    } else {
+        lua_pushinteger(L, (lua_Integer)bits);
+    }
+    lua_setfield(L, -2, name);
+}
+
+/* A list of {offset, length}; absent if empty, like the lists below. */
+static void set_spans(lua_State *L, const char *name, const pra_bucket_span *spans, pra_range range)
+{
+    if (range.count == 0) {
+        return;
+    }
+    lua_createtable(L, (int)range.count, 0);
+    for (uint32_t i = 0; i < range.count; i++) {
+        lua_createtable(L, 0, 2);
+        lua_pushinteger(L, spans[range.start + i].offset);
+        lua_setfield(L, -2, "offset");
+        lua_pushinteger(L, spans[range.start + i].length);
+        lua_setfield(L, -2, "length");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, name);
+}
+
+static void set_integers(lua_State *L, const char *name, const int64_t *items, pra_range range)
+{
+    if (range.count > 0) {
+        push_integers(L, items + range.start, range.count);
+        lua_setfield(L, -2, name);
+    }
+}
+
+static void set_numbers(lua_State *L, const char *name, const double *items, pra_range range)
+{
+    if (range.count > 0) {
+        push_numbers(L, items + range.start, range.count);
+        lua_setfield(L, -2, name);
+    }
+}
+
+static void push_histogram(lua_State *L, const pra_columns *columns, const pra_histogram *h)
+{
+    static const char *const hints[] = {"unknown", "yes", "no", "gauge"};
+    lua_createtable(L, 0, 12);
+    lua_pushinteger(L, h->timestamp_ms);
+    lua_setfield(L, -2, "timestamp");
+    lua_pushinteger(L, h->schema);
+    lua_setfield(L, -2, "schema");
+    set_count(L, "count", h->count_bits, h->flags & PRA_HISTOGRAM_FLOAT);
+    set_count(L, "zero_count", h->zero_count_bits, h->flags & PRA_HISTOGRAM_ZERO_FLOAT);
+    lua_pushnumber(L, h->sum);
+    lua_setfield(L, -2, "sum");
+    lua_pushnumber(L, h->zero_threshold);
+    lua_setfield(L, -2, "zero_threshold");
+    int known = h->reset_hint >= 0 && h->reset_hint <= PRA_COUNTER_RESET_GAUGE;
+    (void)lua_pushstring(L, hints[known ? h->reset_hint : PRA_COUNTER_RESET_UNKNOWN]);
+    lua_setfield(L, -2, "reset_hint");
+    set_spans(L, "positive_spans", columns->bucket_spans, h->positive_spans);
+    set_spans(L, "negative_spans", columns->negative_bucket_spans, h->negative_spans);
+    set_integers(L, "positive_deltas", columns->positive_deltas, h->positive_deltas);
+    set_integers(L, "negative_deltas", columns->negative_deltas, h->negative_deltas);
+    set_numbers(L, "positive_counts", columns->positive_counts, h->positive_counts);
+    set_numbers(L, "negative_counts", columns->negative_counts, h->negative_counts);
+    set_numbers(L, "custom_values", columns->custom_values, h->custom_values);
+}
+
+static void set_histograms(lua_State *L, const pra_columns *columns, const pra_series *series)
+{
+    lua_createtable(L, (int)series->histogram_count, 0);
+    for (size_t i = 0; i < series->histogram_count; i++) {
+        push_histogram(L, columns, &series->histograms[i]);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_setfield(L, -2, "histograms");
+}
+
+/* ---- the iterator */
+
+static void push_series(lua_State *L, const pra_columns *columns, const pra_series *series)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushvalue(L, lua_upvalueindex(UP_LABELS));
+    push_labels(L, series->labels, series->label_count);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, lua_upvalueindex(UP_TIMESTAMPS));
+    push_integers(L, series->timestamps_ms, series->sample_count);
+    lua_rawset(L, -3);
+    lua_pushvalue(L, lua_upvalueindex(UP_VALUES));
+    push_numbers(L, series->values, series->sample_count);
+    lua_rawset(L, -3);
+    if (series->exemplars.count > 0) {
+        set_exemplars(L, columns, series->exemplars);
+    }
+    if (series->histogram_count > 0) {
+        set_histograms(L, columns, series);
+    }
+}
+
+static int next_series(lua_State *L)
+{
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(UP_REQUEST));
+    const pra__lua_view *view = pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
+    lua_Integer next = lua_tointeger(L, lua_upvalueindex(UP_NEXT));
+    pra_columns columns = {.size = sizeof columns};
+    pra_series series = {.size = sizeof series};
+    if (pra_write_request_columns(view->object, &columns) != PRA_OK ||
+        pra_columns_series(&columns, (size_t)next, &series) != PRA_OK) {
+        return 0;
+    }
+    push_series(L, &columns, &series);
+    lua_pushinteger(L, next + 1);
+    lua_pushvalue(L, -1);
+    lua_replace(L, lua_upvalueindex(UP_NEXT));
+    return 2;
+}
+
+/* for series, number in request:series() do */
+int pra__lua_request_series(lua_State *L)
+{
+    const pra__lua_view *view = pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
+    pra_columns columns = {.size = sizeof columns};
+    (void)pra_write_request_columns(view->object, &columns);
+    lua_settop(L, 1);
+    lua_pushinteger(L, 0);
+    push_cache(L, columns.base, columns.label_count);
+    lua_pushliteral(L, "labels");
+    lua_pushliteral(L, "timestamps");
+    lua_pushliteral(L, "values");
+    lua_pushcclosure(L, next_series, UP_END - 1);
+    return 1;
+}
+
+/* ---- labels in tables */
+
+pra_label *pra__lua_labels_room(lua_State *L, size_t count, pra_label *few)
+{
+    if (count <= PRA__LUA_SMALL) {
+        lua_pushnil(L);
+        return few;
+    }
+    return lua_newuserdatauv(L, count * sizeof *few, 0);
+}
+
+size_t pra__lua_labels_count(lua_State *L, int index)
+{
+    size_t count = 0;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        count++;
+    }
+    return count;
+}
+
+size_t pra__lua_labels_fill(lua_State *L, int index, pra_label *out, size_t room)
+{
+    size_t count = 0;
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        if (count == room) {
+            lua_pop(L, 2);
+            break;
+        }
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
+            (void)luaL_error(L, "labels hold a %s with a %s, not strings by strings",
+                             luaL_typename(L, -2), luaL_typename(L, -1));
+        }
+        out[count].name.ptr = lua_tolstring(L, -2, &out[count].name.len);
+        out[count].value.ptr = lua_tolstring(L, -1, &out[count].value.len);
+        count++;
+        lua_pop(L, 1);
+    }
+    return count;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const pra_str *x = &((const pra_label *)a)->name, *y = &((const pra_label *)b)->name;
+    size_t common = x->len < y->len ? x->len : y->len;
+    int order = memcmp(x->ptr, y->ptr, common);
+    return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+/* Labels come few and nearly sorted. */
+static void sort_labels(pra_label *labels, size_t count)
+{
+    if (count > PRA__LUA_SMALL) {
+        qsort(labels, count, sizeof *labels, by_name);
+        return;
+    }
+    for (size_t i = 1; i < count; i++) {
+        pra_label label = labels[i];
+        size_t at = i;
+        for (; at > 0 && by_name(&labels[at - 1], &label) > 0; at--) {
+            labels[at] = labels[at - 1];
+        }
+        labels[at] = label;
+    }
+}
+
+static size_t key_size(pra_str prefix, const pra_label *labels, size_t count)
+{
+    size_t size = prefix.len ? prefix.len + 1 : 0;
+    for (size_t i = 0; i < count; i++) {
+        size += labels[i].name.len + labels[i].value.len + 2;
+    }
+    return size;
+}
+
+static char *put(char *to, pra_str str)
+{
+    memcpy(to, str.ptr, str.len);
+    to[str.len] = '\xff';
+    return to + str.len + 1;
+}
+
+/* prefix 0xFF name 0xFF value 0xFF ..., sorted by name; a text in UTF-8 holds no 0xFF. */
+int pra__lua_key(lua_State *L)
+{
+    enum { SHORT_KEY = 512 };
+    pra_label few[PRA__LUA_SMALL];
+    char small[SHORT_KEY];
+    pra_str prefix;
+    luaL_checktype(L, 1, LUA_TTABLE);
+    prefix.ptr = luaL_optlstring(L, 2, "", &prefix.len);
+    size_t room = pra__lua_labels_count(L, 1);
+    pra_label *labels = pra__lua_labels_room(L, room, few);
+    size_t count = pra__lua_labels_fill(L, 1, labels, room);
+    size_t size = key_size(prefix, labels, count);
+    char *key = small;
+    if (size > SHORT_KEY) {
+        key = lua_newuserdatauv(L, size, 0);
+        count = pra__lua_labels_fill(L, 1, labels, room); /* a finalizer may have run */
+        if (key_size(prefix, labels, count) != size) {
+            return luaL_error(L, "the labels were changed by a finalizer");
+        }
+    }
+    sort_labels(labels, count);
+    char *end = prefix.len ? put(key, prefix) : key;
+    for (size_t i = 0; i < count; i++) {
+        end = put(put(end, labels[i].name), labels[i].value);
+    }
+    (void)lua_pushlstring(L, key, size);
+    return 1;
+}

@@ -1,0 +1,527 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "thunk_lua.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- the universe: one per luaL_newstate */
+
+typedef struct universe {
+    lua_State *current; /* where callbacks run; NULL: nowhere, the call came too late */
+    pthread_mutex_t lock;
+} universe;
+
+static const char universe_key; /* its address is the key in the registry */
+
+static int universe_close(lua_State *L)
+{
+    universe *u = lua_touserdata(L, 1);
+    (void)pthread_mutex_destroy(&u->lock);
+    return 0;
+}
+
+/* Pushes nothing; the userdata stays in the registry for the life of the universe. */
+static universe *universe_get(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &universe_key);
+    universe *u = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return u;
+}
+
+static void universe_register(lua_State *L)
+{
+    if (universe_get(L)) {
+        return;
+    }
+    pthread_mutexattr_t recursive;
+    universe *u = lua_newuserdatauv(L, sizeof *u, 0);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, universe_close);
+    lua_setfield(L, -2, "__gc");
+    u->current = NULL;
+    (void)pthread_mutexattr_init(&recursive);
+    /* A storage may call a handler of its own from within a callback. */
+    (void)pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+    (void)pthread_mutex_init(&u->lock, &recursive);
+    (void)pthread_mutexattr_destroy(&recursive);
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &universe_key);
+}
+
+lua_State *pra__lua_enter(lua_State *L)
+{
+    universe *u = universe_get(L);
+    (void)pthread_mutex_lock(&u->lock);
+    lua_State *previous = u->current;
+    u->current = L;
+    (void)pthread_mutex_unlock(&u->lock);
+    return previous;
+}
+
+void pra__lua_leave(lua_State *L, lua_State *previous)
+{
+    universe *u = universe_get(L);
+    (void)pthread_mutex_lock(&u->lock);
+    u->current = previous;
+    (void)pthread_mutex_unlock(&u->lock);
+}
+
+int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra_error *err)
+{
+    sigset_t stop, before;
+    (void)sigemptyset(&stop);
+    (void)sigaddset(&stop, SIGINT);
+    (void)sigaddset(&stop, SIGTERM);
+    (void)pthread_sigmask(SIG_BLOCK, &stop, &before); /* the server's threads inherit it */
+    lua_State *previous = pra__lua_enter(L);
+    int result = pra_server_start(server, err);
+    if (result == PRA_OK) {
+        while (sigwait(&stop, &result) != 0) {
+        }
+        (void)pra_server_stop(server, grace_ms);
+    }
+    pra__lua_leave(L, previous);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return result;
+}
+
+/* ---- the storage */
+
+typedef struct storage {
+    pra_storage_vtbl vtbl; /* with those entries that the table has */
+    universe *universe;
+    lua_State *main;
+    pra__lua_log log;
+} storage;
+
+/* registry[storage] = {[SELF] = userdata, [TABLE] = functions, [LOG] = function or nil} */
+enum { SELF = 1, TABLE = 2, LOG = 3 };
+
+/* One callback on its way through Lua. */
+typedef struct call {
+    storage *storage;
+    const char *entry; /* "write" ... */
+    const pra_context *ctx;
+    int (*arguments)(lua_State *L, struct call *c); /* pushes them, returns their number */
+    lua_CFunction body;                             /* runs the script on them */
+    const void *input;
+    pra_series_sink *const *sinks;
+    pra_write_result *result;
+    pra_error *err;
+    pra__lua_view *views;
+    int code;
+} call;
+
+static int refuse(call *c, int code, const char *message)
+{
+    c->code = pra_error_set_cstr(c->err, code, message);
+    return c->code;
+}
+
+static int refuse_memory(call *c)
+{
+    return refuse(c, PRA_ERR_RETRY, "the storage script ran out of memory");
+}
+
+static int is_verdict(lua_State *L, int index)
+{
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index)) {
+        return 0;
+    }
+    (void)luaL_getmetatable(L, PRA__LUA_VERDICT);
+    int same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    return same;
+}
+
+/* Message handler: leaves a verdict alone, makes a text with traceback of anything else. */
+static int add_traceback(lua_State *L)
+{
+    if (is_verdict(L, 1)) {
+        return 1;
+    }
+    if (lua_type(L, 1) != LUA_TSTRING && !luaL_callmeta(L, 1, "__tostring")) {
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 1));
+    }
+    const char *message = lua_tostring(L, -1);
+    luaL_traceback(L, L, message ? message : "(error object without text)", 1);
+    return 1;
+}
+
+/* An error that passed through a coroutine has lost its status: the text is all there is. */
+static int is_memory_error(lua_State *L, int status)
+{
+    static const char text[] = "not enough memory";
+    const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
+    return status == LUA_ERRMEM || strncmp(message, text, sizeof text - 1) == 0;
+}
+
+/* What the storage decided: fields code, status, after, message of the table on top. */
+static void take_verdict(lua_State *L, call *c)
+{
+    lua_getfield(L, -1, "message");
+    lua_getfield(L, -2, "code");
+    lua_getfield(L, -3, "status");
+    lua_getfield(L, -4, "after");
+    pra_str message = {lua_tostring(L, -4), 0};
+    message.len = message.ptr ? strlen(message.ptr) : 0;
+    c->code = (int)lua_tointeger(L, -3);
+    (void)pra_error_set(c->err, c->code, message);
+    if (c->err && lua_isinteger(L, -2)) {
+        c->err->http_status = (int32_t)lua_tointeger(L, -2);
+    }
+    if (c->result && lua_isinteger(L, -1)) {
+        pra_write_result_retry_after(c->result, (uint32_t)lua_tointeger(L, -1));
+    }
+    lua_pop(L, 4);
+}
+
+static void stderr_log(void *ctx, const char *entry, const char *text_cstr)
+{
+    (void)ctx;
+    (void)fprintf(stderr, "prom_remote_api: storage.%s failed: %s\n", entry, text_cstr);
+}
+
+/* Hands the text on top of the stack to the log. */
+static void report(lua_State *L, const call *c)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, c->storage);
+    if (lua_rawgeti(L, -1, LOG) == LUA_TFUNCTION) {
+        lua_pushvalue(L, -3);
+        if (lua_pcall(L, 1, 0, 0) != LUA_OK) {
+            lua_pop(L, 1); /* a log that fails has nowhere to say so */
+        }
+    } else {
+        const char *text = lua_tostring(L, -3);
+        c->storage->log.fn(c->storage->log.ctx, c->entry, text ? text : "");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+}
+
+/* The script raised what is on top of the stack. */
+static void failed(lua_State *L, call *c, int status)
+{
+    if (is_verdict(L, -1)) {
+        take_verdict(L, c);
+        return;
+    }
+    if (is_memory_error(L, status)) {
+        (void)refuse_memory(c);
+    } else {
+        (void)refuse(c, PRA_ERR_USER, "the storage script failed; the receiver's log says why");
+    }
+    report(L, c);
+}
+
+/* Runs in the one protected call of a callback. The views stay on the stack, so that they can be
+ * ended whatever the script did. */
+static int bridge(lua_State *L)
+{
+    call *c = lua_touserdata(L, 1);
+    lua_pushcfunction(L, add_traceback);
+    int count = c->arguments(L, c);
+    int first = lua_gettop(L) - count + 1;
+    lua_pushcfunction(L, c->body);
+    lua_pushlightuserdata(L, c);
+    for (int i = 0; i < count; i++) {
+        lua_pushvalue(L, first + i);
+    }
+    int status = lua_pcall(L, 1 + count, 0, 2);
+    for (pra__lua_view *view = c->views; view; view = view->next) {
+        view->object = NULL;
+    }
+    if (status != LUA_OK) {
+        failed(L, c, status);
+    }
+    return 0;
+}
+
+static int run(call *c)
+{
+    universe *u = c->storage->universe;
+    (void)pthread_mutex_lock(&u->lock);
+    lua_State *L = u->current;
+    if (!L) {
+        (void)refuse(c, PRA_ERR_RETRY, "the receiver is stopping");
+    } else if (!lua_checkstack(L, 4)) {
+        (void)refuse_memory(c);
+    } else {
+        int top = lua_gettop(L);
+        lua_pushcfunction(L, bridge);
+        lua_pushlightuserdata(L, c);
+        int status = lua_pcall(L, 1, 0, 0);
+        if (status == LUA_ERRMEM) {
+            (void)refuse_memory(c);
+        } else if (status != LUA_OK) {
+            (void)refuse(c, PRA_ERR_USER, "the storage script left no room to be called");
+        }
+        lua_settop(L, top);
+    }
+    (void)pthread_mutex_unlock(&u->lock);
+    return c->code;
+}
+
+/* Pushes the script's function for the entry. */
+static void push_function(lua_State *L, const call *c)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, c->storage);
+    lua_rawgeti(L, -1, TABLE);
+    lua_getfield(L, -1, c->entry);
+    lua_replace(L, -3);
+    lua_pop(L, 1);
+}
+
+/* Calls the function below count arguments for one result. `return nil, why` and `return false`
+ * are failures like any raised error: what a script did not store must not be acknowledged. */
+static void call_script(lua_State *L, int count)
+{
+    lua_call(L, count, 2);
+    if (!lua_toboolean(L, -2) && (lua_isboolean(L, -2) || !lua_isnil(L, -1))) {
+        if (lua_isnil(L, -1)) {
+            lua_pushliteral(L, "the function returned false");
+        }
+        (void)lua_error(L);
+    }
+    lua_pop(L, 1);
+}
+
+/* ---- write */
+
+static int write_arguments(lua_State *L, call *c)
+{
+    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, NULL, &c->views);
+    pra__lua_view_push(L, PRA__LUA_REQUEST, c->input, c->result, &c->views);
+    return 2;
+}
+
+static int write_body(lua_State *L)
+{
+    push_function(L, lua_touserdata(L, 1));
+    lua_insert(L, 2);
+    call_script(L, 2);
+    return 0;
+}
+
+static int on_write(void *self, const pra_context *ctx, const pra_write_request *request,
+                    pra_write_result *result, pra_error *err)
+{
+    call c = {.storage = self,
+              .entry = "write",
+              .ctx = ctx,
+              .arguments = write_arguments,
+              .body = write_body,
+              .input = request,
+              .result = result,
+              .err = err};
+    return run(&c);
+}
+
+/* ---- process_query */
+
+/* Adds what a storage function returned, on top of the stack: nothing, a list of series, or a
+ * function that returns one after the other. */
+static void drain(lua_State *L, pra_series_sink *sink)
+{
+    if (lua_isfunction(L, -1)) {
+        for (;;) {
+            lua_pushvalue(L, -1);
+            lua_call(L, 0, 1);
+            if (lua_isnil(L, -1)) {
+                break;
+            }
+            pra__lua_sink_add(L, sink);
+        }
+        lua_pop(L, 1);
+    } else if (lua_istable(L, -1)) {
+        for (lua_Integer i = 1; lua_geti(L, -1, i) != LUA_TNIL; i++) {
+            pra__lua_sink_add(L, sink);
+        }
+        lua_pop(L, 1);
+    } else if (!lua_isnil(L, -1) && !lua_isboolean(L, -1)) {
+        (void)luaL_error(L, "the function returned a %s, not a list of series or an iterator",
+                         luaL_typename(L, -1));
+    }
+}
+
+static int query_arguments(lua_State *L, call *c)
+{
+    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, NULL, &c->views);
+    pra__lua_view_push(L, PRA__LUA_QUERY, c->input, NULL, &c->views);
+    pra__lua_view_push(L, PRA__LUA_SINK, c->sinks[0], NULL, &c->views);
+    return 3;
+}
+
+static int query_body(lua_State *L)
+{
+    call *c = lua_touserdata(L, 1);
+    push_function(L, c);
+    lua_insert(L, 2);
+    call_script(L, 3);
+    drain(L, c->sinks[0]);
+    return 0;
+}
+
+static int on_process_query(void *self, const pra_context *ctx, const pra_query *query,
+                            pra_series_sink *sink, pra_error *err)
+{
+    call c = {.storage = self,
+              .entry = "process_query",
+              .ctx = ctx,
+              .arguments = query_arguments,
+              .body = query_body,
+              .input = query,
+              .sinks = &sink,
+              .err = err};
+    return run(&c);
+}
+
+/* ---- read */
+
+/* Pushes a table of views that nobody else sees, then ctx, queries, sinks: a script may take
+ * elements out of the lists that it is given. */
+static int read_arguments(lua_State *L, call *c)
+{
+    size_t count = pra_read_request_query_count(c->input);
+    lua_createtable(L, (int)(2 * count), 0);
+    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, NULL, &c->views);
+    lua_createtable(L, (int)count, 0);
+    lua_createtable(L, (int)count, 0);
+    int sinks = lua_gettop(L), hidden = sinks - 3;
+    for (size_t i = 0; i < count; i++) {
+        lua_Integer number = (lua_Integer)i + 1;
+        pra__lua_view_push(L, PRA__LUA_QUERY, pra_read_request_query(c->input, i), NULL, &c->views);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, hidden, 2 * number - 1);
+        lua_rawseti(L, sinks - 1, number);
+        pra__lua_view_push(L, PRA__LUA_SINK, c->sinks[i], NULL, &c->views);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, hidden, 2 * number);
+        lua_rawseti(L, sinks, number);
+    }
+    return 3;
+}
+
+static int read_body(lua_State *L)
+{
+    call *c = lua_touserdata(L, 1);
+    push_function(L, c);
+    lua_insert(L, 2);
+    call_script(L, 3);
+    size_t count = lua_istable(L, -1) ? pra_read_request_query_count(c->input) : 0;
+    for (size_t i = 0; i < count; i++) {
+        lua_geti(L, -1, (lua_Integer)i + 1);
+        drain(L, c->sinks[i]);
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+static int on_read(void *self, const pra_context *ctx, const pra_read_request *request,
+                   pra_series_sink *const *sinks, pra_error *err)
+{
+    call c = {.storage = self,
+              .entry = "read",
+              .ctx = ctx,
+              .arguments = read_arguments,
+              .body = read_body,
+              .input = request,
+              .sinks = sinks,
+              .err = err};
+    return run(&c);
+}
+
+/* ---- life of a storage */
+
+/* Runs while its universe is between two operations: on the thread that frees the handler. */
+static void on_destroy(void *self)
+{
+    storage *s = self;
+    lua_State *L = s->main;
+    if (lua_checkstack(L, 1)) { /* else the memory goes when the state is closed */
+        lua_pushnil(L);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, s);
+    }
+}
+
+static int has_entry(lua_State *L, int table, const char *name)
+{
+    int type = lua_getfield(L, table, name);
+    if (type != LUA_TNIL && type != LUA_TFUNCTION) {
+        (void)luaL_error(L, "storage.%s is a %s, not a function", name, luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return type == LUA_TFUNCTION;
+}
+
+static void fill_vtbl(lua_State *L, int table, pra_storage_vtbl *vtbl)
+{
+    *vtbl = (pra_storage_vtbl){.size = sizeof *vtbl, .destroy = on_destroy};
+    vtbl->write = has_entry(L, table, "write") ? on_write : NULL;
+    vtbl->process_query = has_entry(L, table, "process_query") ? on_process_query : NULL;
+    vtbl->read = has_entry(L, table, "read") ? on_read : NULL;
+    if (!vtbl->write && !vtbl->process_query && !vtbl->read) {
+        (void)luaL_error(L, "the storage has none of the functions write, process_query, read");
+    }
+}
+
+void pra__lua_storage_new(lua_State *L, int index, const pra__lua_log *log, pra_storage *out)
+{
+    index = lua_absindex(L, index);
+    int top = lua_gettop(L);
+    if (lua_getfield(L, index, "storage") != LUA_TTABLE) {
+        (void)luaL_error(L, "storage must be a table of functions, not a %s", luaL_typename(L, -1));
+    }
+    lua_createtable(L, 3, 0);
+    storage *s = lua_newuserdatauv(L, sizeof *s, 0);
+    fill_vtbl(L, top + 1, &s->vtbl);
+    s->universe = universe_get(L);
+    s->log = log ? *log : (pra__lua_log){NULL, stderr_log};
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    s->main = lua_tothread(L, -1);
+    lua_pop(L, 1);
+    lua_rawseti(L, top + 2, SELF);
+    lua_pushvalue(L, top + 1);
+    lua_rawseti(L, top + 2, TABLE);
+    if (lua_getfield(L, index, "log") != LUA_TNIL) {
+        luaL_checktype(L, -1, LUA_TFUNCTION);
+    }
+    lua_rawseti(L, top + 2, LOG);
+    lua_settop(L, top + 2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, s);
+    lua_settop(L, top);
+    *out = (pra_storage){&s->vtbl, s};
+}
+
+/* ---- the module */
+
+static int is_stale(lua_State *L)
+{
+    lua_Number value = luaL_checknumber(L, 1);
+    lua_pushboolean(L, pra_is_stale(&value));
+    return 1;
+}
+
+static void push_stale_nan(lua_State *L)
+{
+    static const uint64_t bits = PRA_STALE_NAN_BITS;
+    lua_Number value;
+    memcpy(&value, &bits, sizeof value);
+    lua_pushnumber(L, value);
+}
+
+void pra__lua_open(lua_State *L)
+{
+    static const luaL_Reg functions[] = {
+        {"is_stale", is_stale}, {"key", pra__lua_key}, {NULL, NULL}};
+    universe_register(L);
+    pra__lua_views_register(L);
+    luaL_setfuncs(L, functions, 0);
+    push_stale_nan(L);
+    lua_setfield(L, -2, "stale_nan");
+    (void)luaL_newmetatable(L, PRA__LUA_VERDICT);
+    lua_setfield(L, -2, "verdict");
+}
