@@ -1,0 +1,185 @@
+-- SPDX-License-Identifier: Apache-2.0
+
+--- Prometheus remote write and remote read, with the storage in Lua.
+--
+-- A storage is a table of functions; each is optional, what is missing is answered with 404:
+--
+--   write(ctx, request)             store before returning; return nothing
+--   process_query(ctx, query, sink) sink:add(series), or return a list of series, or return a
+--                                   function that returns one series after the other
+--   read(ctx, queries, sinks)       all queries of a request at once, instead of process_query:
+--                                   fill sinks[i] for queries[i], or return a list of answers
+--
+-- A series is a plain table, the same in both directions:
+--
+--   { labels = { __name__ = "up", job = "web" }, timestamps = { 1700000000000 }, values = { 1.0 } }
+--
+-- Timestamps are integers, milliseconds since 1970. A series of a request may also have lists
+-- `histograms` and `exemplars`. Tables that a script got are its own, to keep and to change.
+--
+-- ctx, request, query and sink are good until the function returns; later they raise an error.
+--
+--   ctx      tenant, path, query_string, remote_addr, user, worker, headers (names in lower case);
+--            ctx:header(name)
+--   request  for series, number in request:series() do ... end; #request; version; metadata;
+--            request:reject(number, reason [, count [, kind]]): these data of the series were not
+--            stored and never will be, everything else was. kind: "sample" (default),
+--            "histogram", "exemplar", "metadata"
+--   query    start_ms, end_ms (both inclusive); matchers, a list of { type, name, value } with
+--            `set` and `prefix` where they are known; hints or nil; query:matches(labels)
+--   sink     sink:add(series): labels and samples in any order; samples outside the query's time
+--            range are left out
+--
+-- How a function says that it did not work: it raises an error.
+--
+--   error(pra.reject "...")   the data or the query is wrong: 400, the sender drops it
+--   error(pra.retry "...")    it may work later: 503, the sender tries again
+--   any other error           500, the sender tries again; message and traceback go to the log
+--
+-- `return nil, why` and `return false, why` are the same as `error(why)`. A script that runs out of
+-- memory is a 503.
+local core = require "prom_remote_api.core"
+
+---@class pra
+local pra = {
+  version = core.version(),
+  stale_nan = core.stale_nan, -- the value that ends a series; compare with is_stale, not with ==
+  is_stale = core.is_stale,   -- is_stale(value)
+  key = core.key,             -- key(labels [, tenant]): one string for one set of labels
+}
+
+---- Verdicts
+
+core.verdict.__tostring = function(verdict) return verdict.message end
+
+local function verdict(code, spec, allowed)
+  if type(spec) ~= "table" then spec = { spec } end
+  local status, after = spec.status, spec.after
+  if status and not allowed(status) then
+    error("status " .. tostring(status) .. " does not say this", 3)
+  end
+  if after and (math.type(after) ~= "integer" or after < 0 or after > 0xffffffff) then
+    error("after is a whole number of seconds", 3)
+  end
+  local message = tostring(spec[1] or core.strerror(code))
+  return setmetatable({ code = code, message = message, status = status, after = after },
+    core.verdict)
+end
+
+--- The request is wrong and will stay so: error(pra.reject "no such tenant"), or with another
+--- status than 400: error(pra.reject { "no such tenant", status = 404 }).
+function pra.reject(spec)
+  return verdict(core.ERR_REJECT, spec, function(status)
+    return math.type(status) == "integer" and status >= 400 and status <= 499 and status ~= 429
+  end)
+end
+
+--- It may work later: error(pra.retry "compacting"), or with another status than 503 (429, 5xx) and
+--- seconds to wait: error(pra.retry { "too fast", status = 429, after = 30 }).
+function pra.retry(spec)
+  return verdict(core.ERR_RETRY, spec, function(status)
+    return math.type(status) == "integer" and (status == 429 or status >= 500 and status <= 599)
+  end)
+end
+
+---- Handler: requests in, answers out, without a socket
+
+local function limits_of(options)
+  if not options.limits then return nil end
+  local limits = core.Limits()
+  for name, value in pairs(options.limits) do
+    if not limits[name] then error("no such limit: " .. tostring(name), 3) end
+    limits[name] = value
+  end
+  return limits
+end
+
+local function new_handler(options)
+  return core.Handler(limits_of(options), options.tenant_header, false, options)
+end
+
+---@class pra.Handler
+local Handler = {}
+Handler.__index = Handler
+
+--- Options: storage; limits, a table by the names of pra_limits; tenant_header (default
+--- "X-Scope-OrgID", "" = none); log, a function that takes the text of an error that a storage
+--- function raised (default: standard error).
+function pra.handler(options)
+  local handler, message, code = new_handler(options)
+  if not handler then return nil, message, code end
+  return setmetatable({ core = handler, idle = {} }, Handler)
+end
+
+-- Steps return core.OK: go on; core.DONE: the answer stands; nil, message, code.
+local function drive(x, request)
+  local go, message, code = x:begin(request.method or "POST", request.target or "/",
+    request.headers or {}, request.remote_addr or "", request.user or "", core.ENDPOINT_AUTO)
+  if go == core.OK then go, message, code = x:feed(request.body or "") end
+  if go == core.OK then go, message, code = x:end_body() end
+  if go == core.OK then go, message, code = x:run() end
+  return message, code
+end
+
+local function answer_of(x)
+  local headers, pieces = {}, {}
+  for i = 0, x:header_count() - 1 do
+    headers[x:header_name(i):lower()] = x:header_value(i)
+  end
+  repeat
+    local piece, message, code = x:body()
+    if message then return nil, message, code end
+    pieces[#pieces + 1] = piece
+  until not piece
+  return x:status(), headers, table.concat(pieces)
+end
+
+--- Answers one HTTP request {method, target, headers (names to strings), body, remote_addr, user}:
+--- returns status, headers (names in lower case), body. May be called from a coroutine; a storage
+--- function cannot yield.
+function Handler:request(request)
+  local x, message, code = table.remove(self.idle)
+  if not x then
+    x, message, code = core.Exchange(self.core)
+    if not x then return nil, message, code end
+  end
+  message, code = drive(x, request)
+  if x:status() == 0 then return nil, message, code end
+  local status, headers, body = answer_of(x)
+  self.idle[#self.idle + 1] = x
+  return status, headers, body
+end
+
+---- Server
+
+local serving = false
+
+--- Serves until SIGINT or SIGTERM. Options: those of pra.handler, and listen (default
+--- "127.0.0.1:9201", port 0 = any free one), workers, max_connections, description, grace_ms
+--- (default 10,000), ready, a function that is called with the port before the first request.
+---
+--- The calling Lua state serves all requests, one at a time. In `pra serve --storage=lua:FILE` the
+--- program does the serving, with one Lua state for each of its workers (or as many as the storage
+--- says in its field `threads`): there serve returns the storage, for FILE to return it in turn.
+--- States share nothing: data that all requests are to see belong into a database, or into
+--- `threads = 1`.
+function pra.serve(options)
+  if core.hosted then return options.storage end
+  if serving then error("serve was called while serving", 2) end
+  local handler, message, code = new_handler(options)
+  if not handler then return nil, message, code end
+  local server
+  server, message, code = core.Server(handler, options.listen, options.workers or 0,
+    options.max_connections or 0, options.description or "a storage in Lua")
+  if not server then return nil, message, code end
+  io.stderr:write(('level=info msg="listening" port=%d\n'):format(server:port()))
+  if options.ready then options.ready(server:port()) end
+  serving = true
+  local signal
+  signal, message, code = server:serve(options.grace_ms or 10000)
+  serving = false
+  if not signal then return nil, message, code end
+  return true
+end
+
+return pra
