@@ -1,0 +1,221 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- A storage that fails in every way, in every function: the sender gets the right status and one
+-- line, the log the traceback, and the next request works.
+local pra = require "prom_remote_api"
+local wire = require "wire"
+
+local series = wire.some()[1]
+
+local function write_request() return wire.write(wire.some()) end
+
+local function read_request()
+  return wire.read { { start_ms = 0, end_ms = 1 << 60, matchers = { { "=", "__name__", "up" } } } }
+end
+
+-- name → entry of the storage, request, and how the entry comes to run f
+local places = {
+  ["write"] = { "write", write_request, function(f) return f end },
+  ["write, in its loop"] = { "write", write_request, function(f)
+    return function(_, request) for _ in request:series() do f() end end
+  end },
+  ["process_query"] = { "process_query", read_request, function(f) return f end },
+  ["process_query, between two series"] = { "process_query", read_request, function(f)
+    return function(_, _, sink)
+      sink:add(series)
+      return f()
+    end
+  end },
+  ["process_query, in its iterator"] = { "process_query", read_request, function(f)
+    return function()
+      local calls = 0
+      return function()
+        calls = calls + 1
+        if calls == 2 then f() end
+        return series
+      end
+    end
+  end },
+  ["process_query, in a coroutine as iterator"] = { "process_query", read_request, function(f)
+    return function()
+      return coroutine.wrap(function()
+        coroutine.yield(series)
+        f()
+      end)
+    end
+  end },
+  ["read"] = { "read", read_request, function(f) return f end },
+  ["read, in an iterator"] = { "read", read_request, function(f) return function() return { function() f() end } end end },
+}
+
+local function recurse(n) return 1 + recurse(n + 1) end
+
+local function recurse_in_c(s) return (s:gsub(".", recurse_in_c)) end
+
+-- name → what is raised and what comes of it
+local failures = {
+  ["a string"] = { function() error("it broke") end, 500, log = "it broke" },
+  ["a string without position"] = { function() error("it broke", 0) end, 500, log = "it broke" },
+  ["a table"] = { function() error({ reason = 1 }) end, 500, log = "table value" },
+  ["a table that tells"] = { function()
+    error(setmetatable({}, { __tostring = function() return "told" end }))
+  end, 500, log = "told" },
+  ["a table that fails to tell"] = { function()
+    error(setmetatable({}, { __tostring = function() error("x") end }))
+  end, 500, log = "" },
+  ["nil"] = { function() error(nil) end, 500, log = "nil value" },
+  ["a mistake of the script"] = { function() local t; return t.x end, 500, log = "attempt to index a nil value" },
+  ["endless recursion"] = { function() return recurse(1) end, 500, log = "stack overflow" },
+  ["endless recursion through C"] = { function() return recurse_in_c("a") end, 500, log = "stack overflow" },
+  ["a yield"] = { function()
+    if not coroutine.isyieldable() then coroutine.yield() end
+    error("attempt to yield")
+  end, 500, log = "attempt to yield" },
+  ["out of memory"] = { function() return io.open("/dev/null"):read(1 << 46) end, 503, "ran out of memory", log = "not enough memory" },
+  ["reject"] = { function() error(pra.reject "go away") end, 400, "go away" },
+  ["reject with a status"] = { function() error(pra.reject { "no such tenant", status = 404 }) end, 404, "no such tenant" },
+  ["retry"] = { function() error(pra.retry "busy") end, 503, "busy" },
+  ["retry with a status"] = { function() error(pra.retry { "slow down", status = 429 }) end, 429, "slow down" },
+}
+
+for place, p in pairs(places) do
+  describe(place, function()
+    for failure, f in pairs(failures) do
+      it("raises " .. failure, function()
+        local logged, broken = {}, true
+        local entry, request, wrap = p[1], p[2], p[3]
+        local failing = wrap(f[1])
+        local handler = assert(pra.handler {
+          storage = { [entry] = function(...) if broken then return failing(...) end end },
+          log = function(text) logged[#logged + 1] = text end,
+        })
+        local status, _, body = handler:request(request())
+        assert.equal(f[2], status, body)
+        assert.matches("^[^\n]+\n?$", body)
+        if f[3] then assert.matches(f[3], body) end
+        if f.log then
+          assert.equal(1, #logged)
+          assert.matches(f.log, logged[1])
+        else
+          assert.same({}, logged)
+        end
+        if f.log and f[2] == 500 then assert.is_nil(body:find("it broke", 1, true)) end
+        broken = false
+        assert.is_true((handler:request(request())) < 300)
+      end)
+    end
+  end)
+end
+
+describe("a traceback", function()
+  it("names the line and the functions", function()
+    local logged
+    local function helper() error("here") end
+    local handler = assert(pra.handler {
+      storage = { write = function() helper() end },
+      log = function(text) logged = text end,
+    })
+    assert.equal(500, (handler:request(write_request())))
+    assert.matches("errors_spec.lua:%d+: here\nstack traceback:.*helper", logged)
+  end)
+end)
+
+describe("returned failures", function()
+  local function returning(entry, request, ...)
+    local values = table.pack(...)
+    local logged
+    local handler = assert(pra.handler {
+      storage = { [entry] = function() return table.unpack(values, 1, values.n) end },
+      log = function(text) logged = text end,
+    })
+    local status, _, body = handler:request(request())
+    return status, body, logged
+  end
+
+  for entry, request in pairs { write = write_request, process_query = read_request, read = read_request } do
+    it("of " .. entry .. " are failures", function()
+      local status, _, logged = returning(entry, request, nil, "disk full")
+      assert.equal(500, status)
+      assert.matches("disk full", logged)
+      assert.equal(500, (returning(entry, request, false)))
+      local body
+      status, body = returning(entry, request, nil, pra.retry "later")
+      assert.equal(503, status)
+      assert.matches("later", body)
+      assert.equal(400, (returning(entry, request, false, pra.reject "never")))
+    end)
+  end
+
+  it("may ask for a delay", function()
+    local handler = assert(pra.handler { storage = { write = function()
+      error(pra.retry { "later", after = 30 })
+    end } })
+    local status, headers = handler:request(write_request())
+    assert.equal(503, status)
+    assert.equal("30", headers["retry-after"])
+  end)
+
+  it("have to be what they say", function()
+    assert.has_error(function() pra.reject { "x", status = 500 } end)
+    assert.has_error(function() pra.reject { "x", status = 429 } end)
+    assert.has_error(function() pra.retry { "x", status = 404 } end)
+    assert.has_error(function() pra.retry { "x", status = 200 } end)
+    assert.has_error(function() pra.retry { "x", after = -1 } end)
+    assert.has_error(function() pra.retry { "x", after = 1.5 } end)
+    assert.equal("why", tostring(pra.reject "why"))
+  end)
+end)
+
+describe("wrong answers of process_query", function()
+  local good = { labels = { a = "b" }, timestamps = { 1 }, values = { 1 } }
+  local wrong = {
+    ["a number"] = 7,
+    ["a string"] = "x",
+    ["a list of numbers"] = { 7 },
+    ["a series without labels"] = { { timestamps = { 1 }, values = { 1 } } },
+    ["a series without values"] = { { labels = { a = "b" }, timestamps = { 1 } } },
+    ["columns of different lengths"] = { { labels = { a = "b" }, timestamps = { 1, 2 }, values = { 1 } } },
+    ["a timestamp with a fraction"] = { { labels = { a = "b" }, timestamps = { 1.5 }, values = { 1 } } },
+    ["a timestamp that is none"] = { { labels = { a = "b" }, timestamps = { {} }, values = { 1 } } },
+    ["a value that is none"] = { { labels = { a = "b" }, timestamps = { 1 }, values = { {} } } },
+    ["a label that is a number"] = { { labels = { a = 1 }, timestamps = { 1 }, values = { 1 } } },
+    ["a list of labels"] = { { labels = { "a", "b" }, timestamps = { 1 }, values = { 1 } } },
+    ["a label without name"] = { { labels = { [""] = "b" }, timestamps = { 1 }, values = { 1 } } },
+    ["a label that is not UTF-8"] = { { labels = { a = "\xff" }, timestamps = { 1 }, values = { 1 } } },
+  }
+  for name, answer in pairs(wrong) do
+    it("are a 500: " .. name, function()
+      local logged
+      local handler = assert(pra.handler {
+        storage = { process_query = function(_, _, sink)
+          sink:add(good)
+          return answer
+        end },
+        log = function(text) logged = text end,
+      })
+      assert.equal(500, (handler:request(read_request())))
+      assert.matches("stack traceback", logged)
+    end)
+  end
+
+  it("beyond the limit of samples are the reader's fault", function()
+    local handler = assert(pra.handler {
+      storage = { process_query = function()
+        return function() return { labels = { a = "b" }, timestamps = { 1, 2 }, values = { 1, 2 } } end
+      end },
+      limits = { max_read_samples = 10 },
+    })
+    local status, _, body = handler:request(read_request())
+    assert.equal(400, status)
+    assert.matches("sample", body)
+  end)
+end)
+
+describe("a log that fails", function()
+  it("changes nothing", function()
+    local handler = assert(pra.handler {
+      storage = { write = function() error("x") end },
+      log = function() error("y") end,
+    })
+    assert.equal(500, (handler:request(write_request())))
+  end)
+end)

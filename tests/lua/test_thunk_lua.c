@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Every allocation of Lua fails in turn, in every callback: the sender is told to try again,
+ * nothing leaks, and the next request works. */
+#include "thunk_lua.h"
+
+#include <lualib.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+int luaopen_prom_remote_api_core(lua_State *L);
+
+/* ---- an allocator that fails on demand */
+
+struct memory {
+    size_t live;
+    size_t calls;   /* that want more */
+    size_t fail_at; /* SIZE_MAX: never */
+    int onward;     /* also all later ones */
+    size_t failed;
+};
+
+static void *allocate(void *ctx, void *ptr, size_t old_size, size_t new_size)
+{
+    struct memory *m = ctx;
+    size_t held = ptr ? old_size : 0; /* else old_size is a kind of object */
+    if (new_size > held) {
+        size_t call = m->calls++;
+        if (call == m->fail_at || (m->onward && call > m->fail_at)) {
+            m->failed++;
+            return NULL;
+        }
+    }
+    m->live = m->live - held + new_size;
+    if (new_size == 0) {
+        free(ptr);
+        return NULL;
+    }
+    return realloc(ptr, new_size);
+}
+
+static void never_fail(struct memory *m)
+{
+    m->fail_at = SIZE_MAX;
+    m->onward = 0;
+}
+
+static void fail_at(struct memory *m, size_t n, int onward)
+{
+    m->calls = m->failed = 0;
+    m->fail_at = n;
+    m->onward = onward;
+}
+
+/* ---- requests */
+
+static pra_buffer *compressed(pra_buffer *message)
+{
+    pra_buffer *out;
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    assert_int_equal(
+        pra_snappy_compress(pra_buffer_data(message), pra_buffer_len(message), out, NULL), PRA_OK);
+    pra_buffer_free(message);
+    return out;
+}
+
+#define STR(literal)                                                                               \
+    {                                                                                              \
+        literal, sizeof(literal) - 1                                                               \
+    }
+
+static void add_histogram(pra_write_request *req)
+{
+    static const pra_bucket_span spans[] = {{0, 2}};
+    static const int64_t deltas[] = {1, 2};
+    static const double counts[] = {1.0};
+    pra_histogram h = {.timestamp_ms = 7,
+                       .count_bits = 4,
+                       .sum = 2.5,
+                       .schema = 1,
+                       .positive_spans = {0, 1},
+                       .negative_spans = {0, 1},
+                       .positive_deltas = {0, 2},
+                       .negative_deltas = {0, 2}};
+    pra_columns columns = {.size = sizeof columns,
+                           .histograms = &h,
+                           .histogram_count = 1,
+                           .bucket_spans = spans,
+                           .bucket_span_count = 1,
+                           .negative_bucket_spans = spans,
+                           .negative_bucket_span_count = 1,
+                           .positive_deltas = deltas,
+                           .positive_delta_count = 2,
+                           .negative_deltas = deltas,
+                           .negative_delta_count = 2,
+                           .positive_counts = counts,
+                           .negative_counts = counts,
+                           .custom_values = counts};
+    assert_int_equal(pra_write_request_add_histogram(req, &columns, 0), PRA_OK);
+}
+
+static pra_buffer *write_body(void)
+{
+    static const pra_label labels[] = {
+        {STR("__name__"), STR("up")},
+        {STR("path"), STR("a value that is too long to be one of Lua's short strings")}};
+    static const int64_t timestamps[] = {1, 2};
+    static const double values[] = {0.5, 1.5};
+    pra_write_request *req;
+    pra_buffer *message;
+    assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
+    assert_int_equal(pra_buffer_new(NULL, &message), PRA_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(pra_write_request_add_series(req, labels, 2), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(req, timestamps, values, 2), PRA_OK);
+        assert_int_equal(pra_write_request_add_exemplar(req, labels, 1, 5, 0.25), PRA_OK);
+        add_histogram(req);
+    }
+    assert_int_equal(pra_write_request_add_metadata(req, PRA_METRIC_GAUGE, (pra_str)STR("up"),
+                                                    (pra_str)STR("whether it is up"),
+                                                    (pra_str)STR("")),
+                     PRA_OK);
+    assert_int_equal(pra_write_request_encode(req, PRA_WRITE_V1, message, NULL), PRA_OK);
+    pra_write_request_free(req);
+    return compressed(message);
+}
+
+static pra_buffer *read_body(void)
+{
+    pra_read_request *req;
+    pra_buffer *message;
+    assert_int_equal(pra_read_request_new(NULL, &req), PRA_OK);
+    assert_int_equal(pra_buffer_new(NULL, &message), PRA_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pra_read_request_add_query(req, 0, 1000), PRA_OK);
+        assert_int_equal(pra_read_request_add_matcher(req, PRA_MATCH_EQUAL,
+                                                      (pra_str)STR("__name__"), (pra_str)STR("up")),
+                         PRA_OK);
+        assert_int_equal(pra_read_request_add_matcher(req, PRA_MATCH_REGEX, (pra_str)STR("job"),
+                                                      (pra_str)STR("a|b|")),
+                         PRA_OK);
+    }
+    assert_int_equal(pra_read_request_encode(req, message, NULL), PRA_OK);
+    pra_read_request_free(req);
+    return compressed(message);
+}
+
+/* ---- one storage in one universe */
+
+struct fixture {
+    struct memory memory;
+    lua_State *L;
+    pra_storage storage;
+    pra_handler *handler;
+    pra_exchange *x;
+    size_t logged;
+};
+
+static void count_log(void *ctx, const char *entry, const char *text_cstr)
+{
+    (void)entry;
+    assert_non_null(text_cstr);
+    (*(size_t *)ctx)++;
+}
+
+struct script {
+    const char *text;
+    struct fixture *f;
+};
+
+static int open_module(lua_State *L)
+{
+    luaL_openlibs(L);
+    luaL_requiref(L, "prom_remote_api.core", luaopen_prom_remote_api_core, 1);
+    lua_setglobal(L, "core");
+    return 0;
+}
+
+static int make_storage(lua_State *L)
+{
+    struct script *script = lua_touserdata(L, 1);
+    pra__lua_log log = {&script->f->logged, count_log};
+    lua_createtable(L, 0, 1);
+    if (luaL_loadstring(L, script->text) != LUA_OK) {
+        return lua_error(L);
+    }
+    lua_call(L, 0, 1);
+    lua_setfield(L, -2, "storage");
+    pra__lua_storage_new(L, -1, &log, &script->f->storage);
+    return 0;
+}
+
+static int protect(lua_State *L, lua_CFunction function, void *argument)
+{
+    lua_pushcfunction(L, function);
+    lua_pushlightuserdata(L, argument);
+    int status = lua_pcall(L, 1, 0, 0);
+    if (status != LUA_OK && status != LUA_ERRMEM) {
+        print_message("%s\n", lua_tostring(L, -1));
+    }
+    lua_settop(L, 0);
+    return status;
+}
+
+static void set_up(struct fixture *f, const char *text)
+{
+    memset(f, 0, sizeof *f);
+    never_fail(&f->memory);
+    f->L = lua_newstate(allocate, &f->memory);
+    assert_non_null(f->L);
+    assert_int_equal(protect(f->L, open_module, NULL), LUA_OK);
+    assert_int_equal(protect(f->L, make_storage, &(struct script){text, f}), LUA_OK);
+    (void)pra__lua_enter(f->L);
+    assert_int_equal(pra_handler_new(NULL, &f->storage, NULL, &f->handler, NULL), PRA_OK);
+    assert_int_equal(pra_exchange_new(f->handler, NULL, &f->x), PRA_OK);
+}
+
+static void tear_down(struct fixture *f)
+{
+    pra_exchange_free(f->x);
+    pra_handler_free(f->handler);
+    lua_close(f->L);
+    assert_int_equal(f->memory.live, 0);
+}
+
+static int32_t request(struct fixture *f, const char *target, pra_buffer *body)
+{
+    static const pra_header headers[] = {{STR("Content-Type"), STR("application/x-protobuf")},
+                                         {STR("Content-Encoding"), STR("snappy")}};
+    pra_request_head head = {.size = sizeof head,
+                             .method = STR("POST"),
+                             .target = {target, strlen(target)},
+                             .headers = headers,
+                             .header_count = 2};
+    assert_int_equal(pra_exchange_begin(f->x, &head), PRA_OK);
+    assert_int_equal(pra_exchange_feed(f->x, pra_buffer_data(body), pra_buffer_len(body)), PRA_OK);
+    assert_int_equal(pra_exchange_end(f->x), PRA_OK);
+    (void)pra_exchange_run(f->x);
+    return pra_exchange_status(f->x);
+}
+
+/* Fails every allocation of a request in turn until none is left to fail. */
+static void torture(const char *text, const char *target, pra_buffer *body, int32_t expected)
+{
+    struct fixture f;
+    set_up(&f, text);
+    assert_int_equal(request(&f, target, body), expected);
+    for (int onward = 0; onward < 2; onward++) {
+        size_t unavailable = 0, n = 0;
+        for (;; n++) {
+            int top = lua_gettop(f.L);
+            fail_at(&f.memory, n, onward);
+            int32_t status = request(&f, target, body);
+            never_fail(&f.memory);
+            if (status != expected) {
+                assert_int_equal(status, 503);
+                unavailable++;
+            }
+            assert_int_equal(lua_gettop(f.L), top);
+            if (f.memory.failed == 0) {
+                break;
+            }
+            assert_int_equal(request(&f, target, body), expected);
+        }
+        assert_true(n > 2);
+        assert_true(!onward || unavailable > 2);
+    }
+    tear_down(&f);
+    pra_buffer_free(body);
+}
+
+/* ---- the callbacks */
+
+static void test_write(void **state)
+{
+    (void)state;
+    torture("return { write = function(ctx, request)\n"
+            "  assert(#request.metadata == 1 and ctx.headers['content-encoding'] == 'snappy')\n"
+            "  for series, number in request:series() do\n"
+            "    local key = core.key(series.labels, ctx.tenant)\n"
+            "    assert(series.labels.__name__ == 'up' and #series.timestamps == 2)\n"
+            "    assert(#series.exemplars == 1 and #series.histograms == 1)\n"
+            "  end\n"
+            "end }",
+            "/api/v1/write", write_body(), 204);
+}
+
+static void test_write_partly(void **state)
+{
+    (void)state;
+    torture("return { write = function(ctx, request)\n"
+            "  for _, number in request:series() do request:reject(number, 'no ' .. number) end\n"
+            "end }",
+            "/write", write_body(), 400);
+}
+
+static void test_write_error(void **state)
+{
+    (void)state;
+    torture("return { write = function(ctx, request)\n"
+            "  for series in request:series() do error('broken ' .. #series.values) end\n"
+            "end }",
+            "/api/v1/write", write_body(), 500);
+}
+
+static void test_write_error_object(void **state)
+{
+    (void)state;
+    torture("return { write = function(ctx, request)\n"
+            "  error(setmetatable({}, { __tostring = function() return 'told' end }))\n"
+            "end }",
+            "/api/v1/write", write_body(), 500);
+}
+
+static void test_write_reject(void **state)
+{
+    (void)state;
+    torture("return { write = function(ctx, request)\n"
+            "  return nil, setmetatable({ code = core.ERR_REJECT, status = 422, message = 'no' },\n"
+            "    core.verdict)\n"
+            "end }",
+            "/api/v1/write", write_body(), 422);
+}
+
+static void test_query_sink(void **state)
+{
+    (void)state;
+    torture("return { process_query = function(ctx, query, sink)\n"
+            "  assert(#query.matchers == 2 and query.hints == nil)\n"
+            "  local labels = { __name__ = 'up', instance = 'x' .. query.start_ms }\n"
+            "  if query:matches(labels) then\n"
+            "    sink:add { labels = labels, timestamps = { 1, 2 }, values = { 1, 2.5 } }\n"
+            "  end\n"
+            "end }",
+            "/api/v1/read", read_body(), 200);
+}
+
+static void test_query_many_labels(void **state)
+{
+    (void)state;
+    torture("return { process_query = function(ctx, query)\n"
+            "  local labels = {}\n"
+            "  for i = 1, 100 do labels['n' .. i] = 'v' .. i end\n"
+            "  return { { labels = labels, timestamps = { 1, 2 }, values = { 1, 2.5 } } }\n"
+            "end }",
+            "/api/v1/read", read_body(), 200);
+}
+
+static void test_query_iterator(void **state)
+{
+    (void)state;
+    torture(
+        "return { process_query = function(ctx, query)\n"
+        "  return coroutine.wrap(function()\n"
+        "    for i = 1, 3 do\n"
+        "      coroutine.yield { labels = { a = tostring(i) }, timestamps = { i }, values = { i } "
+        "}\n"
+        "    end\n"
+        "  end)\n"
+        "end }",
+        "/api/v1/read", read_body(), 200);
+}
+
+static void test_query_iterator_error(void **state)
+{
+    (void)state;
+    torture("return { process_query = function(ctx, query)\n"
+            "  return coroutine.wrap(function()\n"
+            "    coroutine.yield { labels = { a = 'b' }, timestamps = { 1 }, values = { 1 } }\n"
+            "    error { 'broken' }\n"
+            "  end)\n"
+            "end }",
+            "/api/v1/read", read_body(), 500);
+}
+
+static void test_query_wrong_series(void **state)
+{
+    (void)state;
+    torture("return { process_query = function(ctx, query)\n"
+            "  return { { labels = { a = 'b' }, timestamps = { 1 }, values = {} } }\n"
+            "end }",
+            "/api/v1/read", read_body(), 500);
+}
+
+static void test_read(void **state)
+{
+    (void)state;
+    torture("return { read = function(ctx, queries, sinks)\n"
+            "  local labels = { __name__ = 'up' }\n"
+            "  for i, query in ipairs(queries) do\n"
+            "    assert(query:matches(labels))\n"
+            "    sinks[i]:add { labels = labels, timestamps = { i }, values = { i } }\n"
+            "  end\n"
+            "  return { { { labels = { a = 'b' }, timestamps = { 1 }, values = { 1 } } } }\n"
+            "end }",
+            "/api/v1/read", read_body(), 200);
+}
+
+/* A script that uses up all memory itself. */
+static void test_greedy(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pra_buffer *body = write_body();
+    set_up(&f, "return { write = function()\n"
+               "  local t = {}\n"
+               "  for i = 1, 1e9 do t[i] = ('x'):rep(1000) .. i end\n"
+               "end }");
+    for (int i = 0; i < 3; i++) {
+        fail_at(&f.memory, 2000, 1);
+        assert_int_equal(request(&f, "/write", body), 503);
+        never_fail(&f.memory);
+    }
+    assert_int_equal(f.logged, 3);
+    pra_buffer_free(body);
+    tear_down(&f);
+}
+
+/* Opening the module and making a storage fail cleanly too. */
+static void test_creation(void **state)
+{
+    (void)state;
+    for (size_t n = 0;; n++) {
+        struct fixture f = {.L = NULL};
+        never_fail(&f.memory);
+        f.L = lua_newstate(allocate, &f.memory);
+        assert_non_null(f.L);
+        struct script script = {"return { write = function() end }", &f};
+        fail_at(&f.memory, n, 1);
+        int status = protect(f.L, open_module, NULL);
+        if (status == LUA_OK) {
+            status = protect(f.L, make_storage, &script);
+        }
+        never_fail(&f.memory);
+        if (f.storage.vtbl) {
+            f.storage.vtbl->destroy(f.storage.self);
+        }
+        lua_close(f.L);
+        assert_int_equal(f.memory.live, 0);
+        if (f.memory.failed == 0) {
+            assert_int_equal(status, LUA_OK);
+            return;
+        }
+        assert_int_equal(status, LUA_ERRMEM);
+    }
+}
+
+/* A callback after its universe stopped serving. */
+static void test_late(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pra_buffer *body = write_body();
+    set_up(&f, "return { write = function() end }");
+    assert_int_equal(request(&f, "/write", body), 204);
+    pra__lua_leave(f.L, NULL);
+    assert_int_equal(request(&f, "/write", body), 503);
+    pra_buffer_free(body);
+    tear_down(&f);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_write),
+        cmocka_unit_test(test_write_partly),
+        cmocka_unit_test(test_write_error),
+        cmocka_unit_test(test_write_error_object),
+        cmocka_unit_test(test_write_reject),
+        cmocka_unit_test(test_query_sink),
+        cmocka_unit_test(test_query_many_labels),
+        cmocka_unit_test(test_query_iterator),
+        cmocka_unit_test(test_query_iterator_error),
+        cmocka_unit_test(test_query_wrong_series),
+        cmocka_unit_test(test_read),
+        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_creation),
+        cmocka_unit_test(test_late),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,225 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Messages and snappy blocks for the tests, written without the library under test.
+local wire = {}
+
+---- protocol buffers
+
+local function varint(n)
+  local bytes = {}
+  repeat
+    local low = n & 0x7f
+    n = n >> 7
+    bytes[#bytes + 1] = string.char(n ~= 0 and low | 0x80 or low)
+  until n == 0
+  return table.concat(bytes)
+end
+
+local function int(field, value) return varint(field << 3) .. varint(value) end
+local function bytes(field, value) return varint(field << 3 | 2) .. varint(#value) .. value end
+local function double(field, value) return varint(field << 3 | 1) .. string.pack("<d", value) end
+
+local function sorted(labels)
+  local names = {}
+  for name in pairs(labels) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function labels_of(labels)
+  local out = {}
+  for _, name in ipairs(sorted(labels)) do
+    out[#out + 1] = bytes(1, bytes(1, name) .. bytes(2, labels[name]))
+  end
+  return table.concat(out)
+end
+
+--- prometheus.WriteRequest of {labels, timestamps, values, exemplars, raw} and
+--- {type, family, help, unit}.
+function wire.write_request(list, metadata)
+  local out = {}
+  for _, series in ipairs(list) do
+    local message = { labels_of(series.labels) }
+    for i, timestamp in ipairs(series.timestamps or {}) do
+      message[#message + 1] = bytes(2, double(1, series.values[i]) .. int(2, timestamp))
+    end
+    for _, e in ipairs(series.exemplars or {}) do
+      message[#message + 1] = bytes(3, labels_of(e.labels) .. double(2, e.value) .. int(3, e.timestamp))
+    end
+    message[#message + 1] = series.raw
+    out[#out + 1] = bytes(1, table.concat(message))
+  end
+  for _, m in ipairs(metadata or {}) do
+    out[#out + 1] = bytes(3, int(1, m.type) .. bytes(2, m.family) .. bytes(4, m.help) .. bytes(5, m.unit))
+  end
+  return table.concat(out)
+end
+
+--- A float or integer native histogram with two positive buckets, for `raw` of a series.
+function wire.histogram(timestamp)
+  local spans = bytes(11, int(1, 0) .. int(2, 2)) -- offset 0, length 2
+  local deltas = bytes(12, varint(2) .. varint(4)) -- zigzag 1, 2: buckets 1 and 3
+  return bytes(4, int(1, 4) .. double(3, 2.5) .. int(4, 2) .. spans .. deltas .. int(15, timestamp))
+end
+
+local matcher_types = { ["="] = 0, ["!="] = 1, ["=~"] = 2, ["!~"] = 3 }
+
+--- prometheus.ReadRequest of {start_ms, end_ms, matchers = {{type, name, value}}, hints}.
+function wire.read_request(queries)
+  local out = {}
+  for _, query in ipairs(queries) do
+    local message = { int(1, query.start_ms), int(2, query.end_ms) }
+    for _, m in ipairs(query.matchers) do
+      message[#message + 1] = bytes(3, int(1, matcher_types[m[1]]) .. bytes(2, m[2]) .. bytes(3, m[3]))
+    end
+    local h = query.hints
+    if h then
+      message[#message + 1] = bytes(4, int(1, h.step_ms) .. bytes(2, h.func) .. int(3, h.start_ms)
+        .. int(4, h.end_ms) .. bytes(5, h.grouping[1]) .. int(6, 1) .. int(7, h.range_ms))
+    end
+    out[#out + 1] = bytes(1, table.concat(message))
+  end
+  return table.concat(out)
+end
+
+-- Iterates over fields: number, value (integer or bytes).
+local function fields(message)
+  local at = 1
+  local function read_varint()
+    local value, shift = 0, 0
+    repeat
+      local byte = message:byte(at)
+      value, shift, at = value | (byte & 0x7f) << shift, shift + 7, at + 1
+    until byte < 0x80
+    return value
+  end
+  return function()
+    if at > #message then return nil end
+    local tag = read_varint()
+    local kind = tag & 7
+    if kind == 0 then return tag >> 3, read_varint() end
+    local length = kind == 1 and 8 or read_varint()
+    at = at + length
+    return tag >> 3, message:sub(at - length, at - 1)
+  end
+end
+
+local function read_series(message)
+  local series = { labels = {}, timestamps = {}, values = {} }
+  for field, value in fields(message) do
+    local item = { "", "" }
+    if field == 2 then item = { 0.0, 0 } end
+    for number, part in fields(value) do item[number] = part end
+    if field == 1 then
+      series.labels[item[1]] = item[2]
+    elseif field == 2 then
+      local number = item[1] == 0.0 and 0.0 or string.unpack("<d", item[1])
+      table.insert(series.values, number)
+      table.insert(series.timestamps, item[2])
+    end
+  end
+  return series
+end
+
+--- prometheus.ReadResponse: for each result a list of series.
+function wire.read_response(message)
+  local results = {}
+  for _, result in fields(message) do
+    local list = {}
+    for _, series in fields(result) do list[#list + 1] = read_series(series) end
+    results[#results + 1] = list
+  end
+  return results
+end
+
+---- snappy blocks
+
+--- One block of literals only.
+function wire.compress(data)
+  local out = { varint(#data) }
+  for from = 1, #data, 0x10000 do
+    local piece = data:sub(from, from + 0xffff)
+    out[#out + 1] = string.char(61 << 2) .. string.pack("<I2", #piece - 1) .. piece
+  end
+  return table.concat(out)
+end
+
+function wire.uncompress(block)
+  local at, out, length = 1, {}, 0
+  while block:byte(at) >= 0x80 do at = at + 1 end -- the declared length is not needed
+  at = at + 1
+  local function copy(offset, count)
+    for _ = 1, count do
+      out[length + 1] = out[length + 1 - offset]
+      length = length + 1
+    end
+  end
+  while at <= #block do
+    local tag = block:byte(at)
+    local kind, upper = tag & 3, tag >> 2
+    at = at + 1
+    if kind == 0 then
+      local count = upper + 1
+      if upper >= 60 then
+        local width = upper - 59
+        count = string.unpack("<I" .. width, block, at) + 1
+        at = at + width
+      end
+      for i = at, at + count - 1 do
+        length = length + 1
+        out[length] = block:sub(i, i)
+      end
+      at = at + count
+    elseif kind == 1 then
+      copy((tag >> 5) << 8 | block:byte(at), (upper & 7) + 4)
+      at = at + 1
+    else
+      local width = kind == 2 and 2 or 4
+      copy(string.unpack("<I" .. width, block, at), upper + 1)
+      at = at + width
+    end
+  end
+  return table.concat(out)
+end
+
+---- whole requests for handler:request
+
+local headers = {
+  ["Content-Type"] = "application/x-protobuf",
+  ["Content-Encoding"] = "snappy",
+  ["X-Prometheus-Remote-Write-Version"] = "0.1.0",
+}
+
+local function with_headers(extra)
+  local all = {}
+  for name, value in pairs(headers) do all[name] = value end
+  for name, value in pairs(extra or {}) do all[name] = value end
+  return all
+end
+
+function wire.write(list, extra, metadata)
+  return { target = "/api/v1/write", headers = with_headers(extra),
+    body = wire.compress(wire.write_request(list, metadata)) }
+end
+
+function wire.read(queries, extra)
+  return { target = "/api/v1/read?from=test", headers = with_headers(extra),
+    body = wire.compress(wire.read_request(queries)) }
+end
+
+--- Asks one query {type, name, value}... over all time: status, list of series.
+function wire.ask(handler, matchers, extra)
+  local status, _, body = handler:request(wire.read({ { start_ms = 0, end_ms = 1 << 60, matchers = matchers } }, extra))
+  if status ~= 200 then return status, body end
+  return status, wire.read_response(wire.uncompress(body))[1]
+end
+
+--- n series up{instance="0".."n-1"} with one sample each.
+function wire.some(n)
+  local list = {}
+  for i = 1, n or 1 do
+    list[i] = { labels = { __name__ = "up", instance = tostring(i - 1) }, timestamps = { 1000 + i }, values = { i / 2 } }
+  end
+  return list
+end
+
+return wire

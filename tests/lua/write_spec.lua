@@ -1,0 +1,188 @@
+-- SPDX-License-Identifier: Apache-2.0
+local pra = require "prom_remote_api"
+local wire = require "wire"
+
+-- Runs write on one request; returns the status, the body and what write returned last.
+local function receive(request, write, options)
+  local storage = { write = write }
+  local handler = assert(pra.handler { storage = storage, log = options and options.log })
+  local status, _, body = handler:request(request)
+  return status, body
+end
+
+local function collect(request)
+  local got = {}
+  local status, body = receive(request, function(_, r)
+    for series in r:series() do got[#got + 1] = series end
+  end)
+  assert.equal(204, status, body)
+  return got
+end
+
+local function bits(number) return string.unpack("<i8", string.pack("<d", number)) end
+
+describe("write", function()
+  it("hands over series as plain tables", function()
+    local sent = {
+      { labels = { __name__ = "up", job = "web" }, timestamps = { 1, 2 }, values = { 0.5, -1.0 } },
+      { labels = { __name__ = "down" }, timestamps = { 3 }, values = { 1e300 } },
+    }
+    assert.same(sent, collect(wire.write(sent)))
+  end)
+
+  it("keeps integers exact and the bits of values", function()
+    local stale, quiet = 0x7ff0000000000002, 0x7ff8000000000001
+    local values = { string.unpack("<d", string.pack("<i8", stale)), string.unpack("<d", string.pack("<i8", quiet)),
+      math.huge, -math.huge, -0.0 }
+    local times = { math.maxinteger, math.mininteger, (1 << 53) + 1, -1, 0 }
+    local got = collect(wire.write { { labels = { __name__ = "x" }, timestamps = times, values = values } })[1]
+    assert.same(times, got.timestamps)
+    for i, value in ipairs(got.values) do assert.equal(bits(values[i]), bits(value)) end
+    assert.is_true(pra.is_stale(got.values[1]))
+    assert.is_false(pra.is_stale(got.values[2]))
+    assert.is_false(pra.is_stale(1.5))
+    assert.equal(stale, bits(pra.stale_nan))
+  end)
+
+  it("tells many and long strings apart", function()
+    local sent = {}
+    for i = 1, 3000 do
+      sent[i] = {
+        labels = { __name__ = "m" .. i % 7, id = tostring(i), long = ("l"):rep(50) .. i % 100 .. ("r"):rep(50),
+          nul = "a\0" .. i % 3 },
+        timestamps = { i }, values = { i + 0.25 },
+      }
+    end
+    assert.same(sent, collect(wire.write(sent)))
+  end)
+
+  it("numbers the series", function()
+    local numbers, length = {}, nil
+    receive(wire.write(wire.some(3)), function(_, request)
+      length = #request
+      for _, number in request:series() do numbers[#numbers + 1] = number end
+    end)
+    assert.same({ 1, 2, 3 }, numbers)
+    assert.equal(3, length)
+  end)
+
+  it("shows exemplars, histograms and metadata", function()
+    local exemplar = { labels = { trace_id = "abc" }, timestamp = 5, value = 0.25 }
+    local sent = { { labels = { __name__ = "x" }, exemplars = { exemplar }, raw = wire.histogram(77) } }
+    local metadata, version
+    local got = {}
+    receive(wire.write(sent, nil, { { type = 1, family = "x", help = "an x", unit = "s" } }), function(_, request)
+      metadata, version = request.metadata, request.version
+      for series in request:series() do got[#got + 1] = series end
+    end)
+    assert.same({ { type = "counter", family = "x", help = "an x", unit = "s" } }, metadata)
+    assert.equal(1, version)
+    assert.same({ exemplar }, got[1].exemplars)
+    local h = got[1].histograms[1]
+    assert.equal(77, h.timestamp)
+    assert.equal(4, h.count)
+    assert.equal(2.5, h.sum)
+    assert.equal(1, h.schema)
+    assert.equal("unknown", h.reset_hint)
+    assert.same({ { offset = 0, length = 2 } }, h.positive_spans)
+    assert.same({ 1, 2 }, h.positive_deltas)
+    assert.is_nil(h.negative_deltas)
+  end)
+
+  it("tells about the request", function()
+    local seen = {}
+    local request = wire.write(wire.some(), { ["X-Scope-OrgID"] = "blue", ["X-Other"] = "Value" })
+    request.target, request.remote_addr, request.user = "/api/v1/write?a=b", "10.0.0.1", "ann"
+    assert.equal(204, receive(request, function(ctx)
+      seen = { ctx.tenant, ctx.path, ctx.query_string, ctx.remote_addr, ctx.user, ctx.headers["x-other"],
+        ctx:header("X-OTHER"), ctx:header("none") == nil, ctx.worker, ctx.unknown == nil }
+    end))
+    assert.same({ "blue", "/api/v1/write", "a=b", "10.0.0.1", "ann", "Value", "Value", true, 0, true }, seen)
+  end)
+
+  it("reports data that are refused while the rest is stored", function()
+    local status, body = receive(wire.write(wire.some(3)), function(_, request)
+      for _, number in request:series() do
+        if number == 2 then request:reject(number, "too old") end
+      end
+    end)
+    assert.equal(400, status)
+    assert.matches("too old", body)
+  end)
+
+  it("raises on wrong arguments", function()
+    local messages = {}
+    receive(wire.write(wire.some()), function(_, request)
+      for _, arguments in ipairs { { 0, "x" }, { 1 }, { 1, "x", -1 }, { 1, "x", 1, "table" } } do
+        local ok, message = pcall(request.reject, request, table.unpack(arguments))
+        messages[#messages + 1] = not ok and message or nil
+      end
+      messages[#messages + 1] = select(2, pcall(request.reject, {}, 1, "x"))
+    end)
+    assert.equal(5, #messages)
+  end)
+
+  it("is answered 404 where the storage has none", function()
+    local handler = assert(pra.handler { storage = { process_query = function() end } })
+    assert.equal(404, (handler:request(wire.write(wire.some()))))
+  end)
+
+  it("follows the rules of HTTP", function()
+    local handler = assert(pra.handler { storage = { write = function() end } })
+    assert.equal(405, (handler:request { method = "GET", target = "/api/v1/write" }))
+    assert.equal(415, (handler:request { target = "/api/v1/write", headers = { ["Content-Type"] = "text/html" } }))
+    assert.equal(400, (handler:request { target = "/api/v1/write", body = "\xff\xff",
+      headers = { ["Content-Type"] = "application/x-protobuf", ["Content-Encoding"] = "snappy" } }))
+    assert.equal(404, (handler:request { target = "/" }))
+  end)
+
+  it("takes limits", function()
+    local handler = assert(pra.handler { storage = { write = function() end }, limits = { max_body_bytes = 10 } })
+    assert.equal(413, (handler:request(wire.write(wire.some(3)))))
+    assert.has_error(function() pra.handler { storage = { write = print }, limits = { max_speed = 1 } } end)
+  end)
+end)
+
+describe("key", function()
+  it("is the same for the same labels only", function()
+    local key = pra.key
+    assert.equal(key { a = "1", b = "2" }, key { b = "2", a = "1" })
+    assert.not_equal(key { a = "1" }, key { a = "2" })
+    assert.not_equal(key { a = "1b", c = "" }, key { a = "1", bc = "" })
+    assert.not_equal(key({ a = "1" }, "t"), key({ a = "1" }, "u"))
+    assert.equal("t\xffa\xff1\xffb\xff2\xff", key({ b = "2", a = "1" }, "t"))
+    assert.equal("", key {})
+  end)
+
+  it("takes many and long labels", function()
+    local labels, expected = {}, {}
+    for i = 100, 300 do
+      labels["n" .. i] = ("v"):rep(i)
+      expected[#expected + 1] = "n" .. i .. "\xff" .. ("v"):rep(i) .. "\xff"
+    end
+    assert.equal(table.concat(expected), pra.key(labels))
+  end)
+
+  it("raises on anything but strings", function()
+    assert.has_error(function() pra.key { a = 1 } end)
+    assert.has_error(function() pra.key { "a" } end)
+    assert.has_error(function() pra.key "a" end)
+  end)
+end)
+
+describe("a storage", function()
+  it("has to be a table with functions", function()
+    assert.has_error(function() pra.handler { storage = {} } end)
+    assert.has_error(function() pra.handler { storage = print } end)
+    assert.has_error(function() pra.handler { storage = { write = 1 } } end)
+    assert.has_error(function() pra.handler { storage = { write = print }, log = "x" } end)
+  end)
+
+  it("may inherit its functions", function()
+    local count = 0
+    local base = { write = function() count = count + 1 end }
+    local handler = assert(pra.handler { storage = setmetatable({}, { __index = base }) })
+    assert.equal(204, (handler:request(wire.write(wire.some()))))
+    assert.equal(1, count)
+  end)
+end)
