@@ -30,7 +30,7 @@ pra_log cli_log_sink(cli_log *log);
 /* ---- storage.c */
 
 typedef struct cli_storage_opts {
-    const char *address; /* "memory", "sqlite:PATH", … */
+    const char *address; /* "memory", "sqlite:PATH", "lua:SCRIPT" */
     uint64_t retention_ms;
     uint32_t workers; /* requests that can be in the storage at one time */
     cli_log *log;     /* outlives the storage */

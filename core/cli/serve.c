@@ -40,7 +40,7 @@ static int parse(struct settings *v, int argc, char **argv)
     const cli_flag flags[] = {
         {"Storage", 0, NULL, NULL, NULL},
         {"storage", CLI_TEXT, &v->storage, "sqlite:./prom.db",
-         "Where samples are kept: memory, or sqlite:PATH (created if absent)."},
+         "Where samples are kept: memory, sqlite:PATH (created if absent), or lua:SCRIPT."},
         {"storage.retention", CLI_DURATION, &v->retention_ms, "0",
          "Delete samples older than this, e.g. 90d. 0 keeps everything."},
         {"tenant.header", CLI_TEXT, &v->tenant_header, "X-Scope-OrgID",

@@ -7,6 +7,11 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "server/log.h"
+#ifdef PRA_HAVE_LUA
+#include "lua_host.h"
+#endif
+
 /* Says so if it is the directory of a file that is missing. */
 static void explain(const char *address, pra_error *err)
 {
@@ -23,9 +28,41 @@ static void explain(const char *address, pra_error *err)
     (void)pra_error_set_cstr(err, err->code, text);
 }
 
+#ifdef PRA_HAVE_LUA
+static void log_script_error(void *ctx, const char *entry, const char *text_cstr)
+{
+    char error[896] = "";
+    pra_log sink = cli_log_sink(ctx);
+    (void)pra__log_value(error, sizeof(error), 0, text_cstr, strlen(text_cstr));
+    pra__log_write(&sink, PRA_LOG_ERROR, "storage script failed", "function=%s error=%s", entry,
+                   error);
+}
+#endif
+
+/* The path after "lua:", or NULL. */
+static const char *script_of(const char *address)
+{
+    return strncmp(address, "lua:", 4) == 0 ? address + 4 : NULL;
+}
+
+static int open_script(const cli_storage_opts *opts, const char *path, pra_storage *out,
+                       pra_error *err)
+{
+#ifdef PRA_HAVE_LUA
+    const pra__lua_log log = {opts->log, log_script_error};
+    return pra__lua_host_open(path, opts->workers, &log, out, err);
+#else
+    (void)opts, (void)path, (void)out;
+    return pra_error_set_cstr(err, PRA_ERR_NOT_SUPPORTED,
+                              "this program was built without Lua: build it with -DPRA_LUA=ON");
+#endif
+}
+
 int cli_open_storage(const cli_storage_opts *opts, pra_storage *out, pra_error *err)
 {
-    const char *address = opts->address;
+    const char *address = opts->address, *script = script_of(address);
+    if (script)
+        return open_script(opts, script, out, err);
     if (strcmp(address, "memory") == 0)
         address = "memory:";
     pra_store_opts store = {.size = sizeof(store),
