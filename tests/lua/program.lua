@@ -77,7 +77,7 @@ end
 --- Posts a request of wire, `times` times at once: a list of statuses, the last body.
 function program:post(request, times)
   local body, answer = program.write_file("body", request.body), folder .. "/answer"
-  local command = { "curl -s -Z --parallel-max 8 -o " .. answer .. " -w '%{http_code}\\n' --data-binary @" .. body }
+  local command = { "env -u LD_PRELOAD curl -s -m 120 -Z --parallel-max 8 -o " .. answer .. " -w '%{http_code}\\n' --data-binary @" .. body }
   for name, value in pairs(request.headers) do command[#command + 1] = ("-H '%s: %s'"):format(name, value) end
   for i = 1, times or 1 do
     command[#command + 1] = ("%s http://127.0.0.1:%s%s"):format(i > 1 and "-o /dev/null" or "", self.port, request.target)
