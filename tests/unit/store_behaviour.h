@@ -534,7 +534,8 @@ struct worker {
     const pra_storage *store;
     pthread_barrier_t *start;
     int number;
-    int failures;
+    int stored;   /* requests acknowledged */
+    int failures; /* anything but "stored" and "try again" */
 };
 
 static void *write_many(void *arg)
@@ -558,19 +559,22 @@ static void *write_many(void *arg)
         w->failures += pra_write_request_add_series(f.request, labels, 2) != PRA_OK;
         w->failures += pra_write_request_add_samples(f.request, times, values, SAMPLES) != PRA_OK;
         pra__write_result_init(&f.result, f.request);
-        w->failures +=
-            f.store.vtbl->write(f.store.self, NULL, f.request, &f.result, NULL) != PRA_OK;
+        int code = f.store.vtbl->write(f.store.self, NULL, f.request, &f.result, NULL);
+        w->stored += code == PRA_OK;
+        w->failures += code != PRA_OK && code != PRA_ERR_RETRY;
         w->failures += pra__write_result_any(&f.result);
     }
     pra_write_request_free(f.request);
     return NULL;
 }
 
-/* Eight threads write while this one reads and calls meanwhile. */
-static void run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
+/* Eight threads write while this one reads and calls meanwhile. What is acknowledged is there
+ * afterwards, and nothing else. Returns the number of requests acknowledged. */
+static int run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
 {
     struct worker workers[WRITERS];
     pthread_barrier_t start;
+    int stored = 0;
     pthread_barrier_init(&start, NULL, WRITERS);
     for (int i = 0; i < WRITERS; i++) {
         workers[i] = (struct worker){.store = &f->store, .start = &start, .number = i};
@@ -584,11 +588,12 @@ static void run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
     for (int i = 0; i < WRITERS; i++) {
         pthread_join(workers[i].thread, NULL);
         assert_int_equal(workers[i].failures, 0);
+        stored += workers[i].stored;
     }
     pthread_barrier_destroy(&start);
     QUERY(f, "__name__=t");
-    assert_int_equal(count_of_char(f->dump, '\n'), WRITERS);
-    assert_int_equal(count_of_char(f->dump, ' '), WRITERS * REQUESTS * SAMPLES);
+    assert_int_equal(count_of_char(f->dump, ' '), stored * SAMPLES);
+    return stored;
 }
 
 #define STORE_TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)

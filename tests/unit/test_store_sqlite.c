@@ -124,6 +124,8 @@ static void paths(void **state)
     pra_storage store;
     pra_error err = {0};
     assert_int_equal(pra_store_sqlite_open(NULL, "", NULL, &store, &err), PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_store_open(NULL, STR("sqlite:a\0b"), NULL, &store, &err),
+                     PRA_ERR_INVALID_ARG);
     assert_int_equal(pra_store_sqlite_open(NULL, ":memory:", NULL, &store, &err),
                      PRA_ERR_INVALID_ARG);
     assert_int_equal(pra_store_sqlite_open(NULL, "/nowhere/at/all.db", NULL, &store, &err),
@@ -528,13 +530,27 @@ static void a_retention_step(struct fixture *f)
 static void writers_share_commits(void **state)
 {
     struct fixture *f = *state;
-    run_writers(f, a_retention_step);
     sql_store *store = f->store.self;
+    assert_int_equal(run_writers(f, a_retention_step), WRITERS * REQUESTS);
     assert_int_equal(atomic_load(&store->stats.commit_requests), WRITERS * REQUESTS);
     assert_true(atomic_load(&store->stats.commits) < WRITERS * REQUESTS);
     assert_int_equal(ask("SELECT count(*) FROM samples JOIN series ON id = series_id WHERE "
                          "CAST(labels ->> 'w' AS INTEGER) = value"),
                      WRITERS * REQUESTS * SAMPLES);
+}
+
+/* Every request of a transaction that failed is answered so, and none of it is there. */
+static void a_failed_commit_fails_all_its_requests(void **state)
+{
+    struct fixture *f = *state;
+    sql_store *store = f->store.self;
+    set_max_pages(f, 20);
+    int stored = run_writers(f, a_retention_step);
+    assert_true(stored < WRITERS * REQUESTS);
+    assert_int_equal(atomic_load(&store->stats.commit_requests), stored);
+    assert_true(atomic_load(&store->stats.failed_commits) > 0);
+    set_max_pages(f, 1000000);
+    assert_int_equal(run_writers(f, a_retention_step), WRITERS * REQUESTS);
 }
 
 int main(void)
@@ -564,6 +580,7 @@ int main(void)
         cmocka_unit_test(a_small_cache_forgets_and_finds_again),
         cmocka_unit_test(label_text_is_parsed_strictly),
         STORE_TEST(writers_share_commits),
+        STORE_TEST(a_failed_commit_fails_all_its_requests),
     };
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove_store();
