@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "thunk_python.h"
 
+#include <string.h>
+
 PyObject *pra__py_error;
 PyObject *pra__py_sink_error;
 PyObject *pra__py_expired_error;
@@ -238,10 +240,13 @@ PyObject *pra__py_open(pra_exchange *x)
 static void log_line(void *ctx, int32_t level, const char *fields_cstr)
 {
     PyGILState_STATE gil = PyGILState_Ensure();
-    PyObject *result = PyObject_CallFunction(ctx, "is", level, fields_cstr);
+    PyObject *fields =
+        PyUnicode_DecodeUTF8(fields_cstr, (Py_ssize_t)strlen(fields_cstr), "backslashreplace");
+    PyObject *result = fields ? PyObject_CallFunction(ctx, "iO", level, fields) : NULL;
     if (!result) {
         PyErr_WriteUnraisable(ctx);
     }
+    Py_XDECREF(fields);
     Py_XDECREF(result);
     PyGILState_Release(gil);
 }

@@ -412,7 +412,8 @@ static PySequenceMethods request_sequence = {.sq_length = request_length, .sq_it
 
 static PyTypeObject request_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "prom_remote_api.WriteRequest",
-    .tp_doc = "A decoded remote write request: a sequence of TimeSeries.",
+    .tp_doc = "A decoded remote write request: a sequence of TimeSeries.\n\nNative histograms and "
+              "exemplars are counted, but not shown yet.",
     .tp_basicsize = sizeof(request),
     .tp_dealloc = request_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import logging
+import os
 import signal
 import threading
 import weakref
@@ -95,6 +96,12 @@ class Server:
                 server.stop(self._grace_ms)
         self._stopped.set()
 
+    def _forget(self) -> None:
+        """In a forked child, which has the memory of the server but none of its threads."""
+        if self._server is not None:
+            self._server.thisown = False
+            self._server = None
+
     def wait(self) -> None:
         """Returns on SIGTERM or Ctrl-C (in the main thread), or when another thread stops it."""
         done = self._stopped
@@ -162,8 +169,17 @@ def serve(
 _live: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
-@atexit.register
 def _stop_all() -> None:
     """The C threads must not meet an interpreter that is going away."""
     for server in list(_live):
         server.stop()
+
+
+def _forget_all() -> None:
+    for server in list(_live):
+        server._forget()
+
+
+atexit.register(_stop_all)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)

@@ -76,6 +76,7 @@ class Exchange:
     def error_message(self) -> str: ...
 
 class Server:
+    thisown: bool
     def __init__(
         self,
         handler: Handler,

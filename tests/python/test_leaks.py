@@ -146,3 +146,15 @@ def test_a_server_that_cannot_listen() -> None:
         del caught
         after = counts(storage)
     assert max(b - a for a, b in zip(before, after)) < 10
+
+
+def test_a_handler_that_cannot_be_made() -> None:
+    """The storage is given up exactly once."""
+    storage = Odd("fine")
+    before = counts(storage)
+    for _ in range(50):
+        with pytest.raises(pra.Error) as caught:
+            pra.make_wsgi_app(storage, tenant_header="x" * 1000)
+        assert caught.value.code
+    del caught
+    assert max(b - a for a, b in zip(before, counts(storage))) < 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import http.client
 import os
 import signal
 import subprocess
@@ -47,6 +48,16 @@ def test_never_started() -> None:
     server = pra.Server(Sink(), "127.0.0.1:0")
     del server
     gc.collect()
+
+
+def test_dropped_while_it_runs() -> None:
+    server = pra.Server(Sink(), "127.0.0.1:0")
+    server.start()
+    port = server.port
+    del server
+    gc.collect()
+    with pytest.raises(ConnectionRefusedError):
+        http.client.HTTPConnection("127.0.0.1", port).connect()
 
 
 def test_address_that_is_none() -> None:
@@ -209,6 +220,23 @@ def test_exit_with_requests_in_flight() -> None:
     """)
     assert (result.returncode, result.stdout) == (0, "ended\n"), result.stderr
     assert "Fatal" not in result.stderr
+
+
+def test_fork_under_a_running_server() -> None:
+    """The child ends as usual; the parent's server goes on."""
+    result = run("""
+        import http.client
+        with pra.Server(Sink(), "127.0.0.1:0") as server:
+            pid = os.fork()
+            if pid == 0:
+                sys.exit(7)
+            assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+            connection = http.client.HTTPConnection("127.0.0.1", server.port)
+            connection.request("GET", "/-/healthy")
+            assert connection.getresponse().status == 200
+            connection.close()
+    """)
+    assert (result.returncode, result.stdout) == (0, "ended\n"), result.stderr
 
 
 def test_fork_after_import() -> None:

@@ -1,0 +1,87 @@
+"""Other threads run while C works.
+
+With a switch interval of an hour a thread gets the GIL only from one that gives it away.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import prom_remote_api as pra
+import wire
+from prom_remote_api import pra as c
+from prom_remote_api._adapter import Adapter
+
+BODY = wire.compress(wire.write_request([({"__name__": "up"}, [(i, 1.0) for i in range(300_000)])]))
+QUERY = wire.compress(wire.read_request([wire.query(0, 1 << 40, [])]))
+HEADERS = [(b"Content-Type", b"application/x-protobuf"), (b"Content-Encoding", b"snappy")]
+
+
+class Large(pra.Storage):
+    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
+        pass
+
+    def process_query(self, ctx: pra.Context, query: pra.Query) -> Any:
+        return [({"i": str(i)}, range(2_000), [1.0] * 2_000) for i in range(50)]
+
+
+@pytest.fixture
+def long_switch_interval() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(3600)
+    yield
+    sys.setswitchinterval(before)
+
+
+def runs_during(call: Callable[[], object]) -> bool:
+    """Whether a thread that wants to run does so while call runs."""
+    go, ran = threading.Lock(), threading.Event()
+
+    def other() -> None:
+        go.acquire()
+        ran.set()
+
+    go.acquire()
+    thread = threading.Thread(target=other)
+    thread.start()
+    # The thread is at the lock, or will be when this one gives the GIL away.
+    go.release()
+    call()
+    result = ran.is_set()
+    thread.join()
+    return result
+
+
+def decode(x: c.Exchange) -> Callable[[], object]:
+    x.begin("POST", "/write", HEADERS, "", "", 0)
+    x.feed(BODY)
+    return x.end_body
+
+
+def encode(x: c.Exchange, adapter: Adapter) -> Callable[[], object]:
+    x.begin("POST", "/read", HEADERS, "", "", 0)
+    x.feed(QUERY)
+    x.end_body()
+    scope, ctx, request, sinks = x.open()
+    outcome = adapter.answer(ctx, request, sinks)
+    scope.close()
+    return lambda: x.finish(*outcome)
+
+
+@pytest.mark.parametrize("what", ["decode", "encode"])
+def test_others_run(long_switch_interval: None, what: str) -> None:
+    adapter = Adapter(Large())
+    x = c.Exchange(c.Handler(None, None, False, adapter))
+    # The operating system may be slow to wake the other thread: that one wins once is enough.
+    assert any(
+        runs_during(decode(x) if what == "decode" else encode(x, adapter)) for _ in range(100)
+    )
+
+
+def test_the_method_can_fail(long_switch_interval: None) -> None:
+    assert not any(runs_during(lambda: sum(range(10_000))) for _ in range(20))
