@@ -81,7 +81,7 @@ class Prometheus:
         (self._dir / "prometheus.json").write_text(json.dumps(config))
 
     def scrape(self, *scrape_configs):
-        """Replaces what is scraped; series of removed targets become stale at once."""
+        """Replaces what is scraped. What is gone appends nothing after it returns."""
         self._write_config(list(scrape_configs))
         http_post(f"{self.url}/-/reload", b"")
 
