@@ -118,8 +118,8 @@ static const char *overdue(enum pra__phase phase)
     }
 }
 
-/* Brings one connection's deadline up to date; cuts it off when its time is up. */
-static void inspect(pra__conn *c, uint64_t now)
+/* Brings one connection's deadline up to date; cuts it off and returns true when its time is up. */
+static bool inspect(pra__conn *c, uint64_t now)
 {
     if (c->phase == PRA__IDLE || c->phase == PRA__SENDING) {
         uint64_t mark = socket_mark(c->fd, c->phase);
@@ -127,13 +127,33 @@ static void inspect(pra__conn *c, uint64_t now)
             enter(c, c->phase == PRA__IDLE ? PRA__HEAD : PRA__SENDING);
     }
     if (now < c->deadline_ms)
-        return;
-    pra__log_write(&c->server->log.sink, PRA_LOG_DEBUG, "connection timed out",
-                   "remote=%s timeout=%s", c->remote, overdue(c->phase));
+        return false;
     if (c->phase != PRA__IDLE)
         pra__metrics_refused(&c->server->metrics, "timeout");
     c->deadline_ms = NEVER;
     (void)shutdown(c->fd, SHUT_RDWR);
+    return true;
+}
+
+/* Looks at all connections, and logs what it did when the lock is free again. */
+static void inspect_all(pra_server *s)
+{
+    char remote[sizeof(s->conns->remote)] = "";
+    const char *why = "";
+    unsigned count = 0;
+    uint64_t now = pra__now_ms();
+    for (pra__conn *c = s->conns; c; c = c->next)
+        if (inspect(c, now)) {
+            count++;
+            memcpy(remote, c->remote, sizeof(remote));
+            why = overdue(c->phase);
+        }
+    if (count == 0)
+        return;
+    pthread_mutex_unlock(&s->conns_lock);
+    pra__log_write(&s->log.sink, PRA_LOG_DEBUG, "connections timed out",
+                   "count=%u last=%s timeout=%s", count, remote, why);
+    pthread_mutex_lock(&s->conns_lock);
 }
 
 static uint32_t tick_ms(const pra_server_opts *o)
@@ -159,9 +179,7 @@ static void *watch(void *arg)
         until.tv_sec += until.tv_nsec / 1000000000;
         until.tv_nsec %= 1000000000;
         (void)pthread_cond_timedwait(&s->conns_changed, &s->conns_lock, &until);
-        uint64_t now = pra__now_ms();
-        for (pra__conn *c = s->conns; c; c = c->next)
-            inspect(c, now);
+        inspect_all(s);
     }
     pthread_mutex_unlock(&s->conns_lock);
     return NULL;

@@ -118,7 +118,6 @@ struct pra_server {
     pthread_mutex_t checker_lock;
     pra_exchange *checker;
 
-    atomic_uint_fast64_t pending_bytes;
     struct MHD_Response *unavailable; /* 503 when there is no memory for anything else */
 };
 

@@ -237,7 +237,7 @@ static enum MHD_Result on_head(pra__conn *c, const char *method)
 static void drop_body(pra__conn *c)
 {
     pra__give(c->server, c->body, c->body_cap);
-    atomic_fetch_sub(&c->server->pending_bytes, c->body_cap);
+    atomic_fetch_sub(&c->server->metrics.pending_bytes, c->body_cap);
     c->body = NULL;
     c->body_len = c->body_cap = 0;
 }
@@ -255,7 +255,7 @@ static bool reserve(pra__conn *c, size_t len)
     if (cap < need)
         cap = need;
     size_t more = cap - c->body_cap;
-    if (atomic_fetch_add(&s->pending_bytes, more) + more <= s->opts.max_pending_bytes) {
+    if (atomic_fetch_add(&s->metrics.pending_bytes, more) + more <= s->opts.max_pending_bytes) {
         char *grown = pra__take(s, c->body, c->body_cap, cap);
         if (grown) {
             c->body = grown;
@@ -263,7 +263,7 @@ static bool reserve(pra__conn *c, size_t len)
             return true;
         }
     }
-    atomic_fetch_sub(&s->pending_bytes, more);
+    atomic_fetch_sub(&s->metrics.pending_bytes, more);
     return false;
 }
 

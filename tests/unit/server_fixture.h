@@ -120,14 +120,16 @@ static inline void await_inside(struct store *st, int n)
 
 /* ---- an allocator that can be told to refuse, from any thread */
 
-static atomic_int refuse_memory;
+static atomic_long allowed = -1; /* allocations until it refuses; negative: never */
 static atomic_long live_bytes;
 
 static inline void *test_alloc(void *ctx, void *ptr, size_t old_size, size_t new_size)
 {
     (void)ctx;
-    if (new_size > old_size && atomic_load(&refuse_memory))
+    if (new_size > old_size && atomic_load(&allowed) >= 0 && atomic_fetch_sub(&allowed, 1) <= 0) {
+        atomic_store(&allowed, 0);
         return NULL;
+    }
     atomic_fetch_add(&live_bytes, (long)new_size - (long)old_size);
     if (new_size == 0) {
         free(ptr);
@@ -158,6 +160,7 @@ static inline void prepare(struct fixture *f)
     pra_limits_init(&f->limits, sizeof(f->limits));
     pra_server_opts_init(&f->opts, sizeof(f->opts));
     atomic_store(&live_bytes, 0);
+    atomic_store(&allowed, -1);
 }
 
 static inline void start(struct fixture *f)
