@@ -2,6 +2,15 @@
 /**
  * @file pra_stores.h
  * The storages that come with the library (libpra_stores): the trait of pra.h implemented in C.
+ *
+ * What they have in common
+ * - A sample of any age and in any order is stored. Sent again with the same bits it is accepted
+ * and changes nothing; with another value for a time that is taken, that sample alone is refused,
+ * the rest of the request is stored.
+ * - Values come back bit for bit, stale markers and other NaNs included.
+ * - Native histograms are refused, exemplars and metadata are ignored, in this version.
+ * - Tenants do not see each other.
+ * - Requests may come on any number of threads at the same time.
  */
 #ifndef PRA_STORES_H
 #define PRA_STORES_H

@@ -222,7 +222,8 @@ int pra_store_sqlite_open(const pra_alloc *alloc, const char *path_cstr, const p
         sqlite_destroy(store);
         return code;
     }
-    pra__store_log(&known, 0, "%s: open, SQLite %s", store->path, sqlite3_libversion());
+    pra__store_log(&known, 0, "%s: open with SQLite %s, one connection writes and checkpoints",
+                   store->path, sqlite3_libversion());
     *out = (pra_storage){&sqlite_vtbl, store};
     return PRA_OK;
 }

@@ -147,7 +147,8 @@ int pra__sql_schema_prepare(sql_conn *conn, pra_error *err)
     if (code != PRA_OK)
         return code;
     rc = sqlite3_exec(conn->db,
-                      "PRAGMA synchronous = FULL; PRAGMA secure_delete = OFF;"
+                      "PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;" /* macOS needs both */
+                      "PRAGMA checkpoint_fullfsync = ON; PRAGMA secure_delete = OFF;"
                       "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -65536;"
                       "PRAGMA wal_autocheckpoint = 16384; PRAGMA journal_size_limit = 67108864",
                       NULL, NULL, NULL);
