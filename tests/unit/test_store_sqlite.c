@@ -309,6 +309,33 @@ static void a_full_disk_is_answered_with_retry(void **state)
                      1);
 }
 
+static void count_level(void *ctx, int32_t level, const char *message)
+{
+    (void)message;
+    ((int *)ctx)[level]++;
+}
+
+static void failures_are_logged_once(void **state)
+{
+    struct fixture *f = *state;
+    int lines[4] = {0};
+    pra_store_opts opts = {.size = sizeof opts, .log = {lines, count_level}};
+    close_store(f);
+    assert_int_equal(open_store(NULL, &opts, &f->store, &f->err), PRA_OK);
+    set_max_pages(f, 20);
+    for (int i = 0; i < 3; i++) {
+        add_many(f, 100, 100);
+        assert_int_equal(write_request(f), PRA_ERR_RETRY);
+    }
+    assert_int_equal(lines[3], 1);
+    assert_int_equal(lines[1], 0);
+    set_max_pages(f, 1000000);
+    write_one(f, "a=1", 1, 1);
+    write_one(f, "a=1", 2, 1);
+    assert_int_equal(lines[3], 1);
+    assert_int_equal(lines[1], 1);
+}
+
 static void an_io_error_is_answered_with_retry(void **state)
 {
     struct fixture *f = *state;
@@ -571,6 +598,7 @@ int main(void)
         STORE_TEST(statements_use_the_indexes),
         STORE_TEST(a_narrow_query_does_not_look_at_all_series),
         STORE_TEST(a_full_disk_is_answered_with_retry),
+        STORE_TEST(failures_are_logged_once),
         STORE_TEST(an_io_error_is_answered_with_retry),
         STORE_TEST(labels_too_large_for_sqlite_are_refused_alone),
         STORE_TEST(sqlite_out_of_memory_harms_nothing),
