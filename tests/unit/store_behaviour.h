@@ -282,7 +282,7 @@ static void strings_may_hold_anything(void **state)
                                          "n\\00m=x,z=1 1:6\n");
     assert_string_equal(QUERY(f, "n=v"), "n=v,z=1 1:0\n");
     assert_string_equal(QUERY(f, "n=~v"), "n=v,z=1 1:0\n");
-    assert_string_equal(QUERY(f, "n=~v.w"), "n=v\\00w,z=1 1:2\n");
+    assert_string_equal(QUERY(f, "n=~v.+w"), "n=v\\00w,z=1 1:2\n");
     assert_string_equal(QUERY(f, "n=~\xc3\xa4.*"),
                         "n=\\c3\\a4\\e2\\82\\ac\\f0\\9f\\98\\80,z=1 1:4\n");
 }
