@@ -15,8 +15,11 @@ static int emit(const mem_scan *scan, const mem_series *series)
     size_t from = pra__mem_sample_at(series, scan->start_ms);
     size_t to = scan->end_ms == INT64_MAX ? series->sample_count
                                           : pra__mem_sample_at(series, scan->end_ms + 1);
-    if (from >= to || !pra_query_matches(scan->query, series->labels, series->label_count))
+    if (from >= to)
         return PRA_OK;
+    int matches = pra_query_matches(scan->query, series->labels, series->label_count);
+    if (matches != 1)
+        return matches; /* 0 is PRA_OK */
     return pra_series_sink_add(scan->sink, series->labels, series->label_count,
                                series->timestamps_ms + from, series->values + from, to - from,
                                scan->err);
@@ -51,7 +54,7 @@ static bool in_range(const pra__lookup *lookup, const mem_value *value)
 {
     pra_str text = {value->text, value->len};
     return pra__str_starts_with(text, lookup->prefix) &&
-           pra_matcher_matches(lookup->matcher, text) == 1;
+           pra_matcher_matches(lookup->matcher, text) != 0; /* an error is met again by emit */
 }
 
 static int emit_lookup(const mem_scan *scan, const mem_tenant *tenant, const pra__lookup *lookup)

@@ -86,9 +86,8 @@ static int emit_series(const scan *s, int64_t id)
     sqlite3_reset(stmt);
     if (code != PRA_OK)
         return code == PRA_ERR_NOMEM ? nomem(s) : corrupt(s);
-    if (!pra_query_matches(s->query, labels->labels, labels->count))
-        return PRA_OK;
-    return emit_samples(s, id);
+    int matches = pra_query_matches(s->query, labels->labels, labels->count);
+    return matches == 1 ? emit_samples(s, id) : matches; /* 0 is PRA_OK */
 }
 
 /* For each id that the bound statement gives. */
@@ -150,7 +149,7 @@ static int emit_range(const scan *s, const pra__lookup *lookup)
     pra_str value;
     int code = next_value(s, lookup, NULL, &value);
     while (code == PRA_OK) {
-        if (pra_matcher_matches(lookup->matcher, value) == 1)
+        if (pra_matcher_matches(lookup->matcher, value) != 0) /* emit_series meets errors again */
             code = emit_value(s, lookup, value);
         if (code == PRA_OK)
             code = next_value(s, lookup, &value, &value);
