@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One write and one read through a handler, driven and stepped: the way a host uses it. The table
- * of rules is in test_handler_rules.c. */
+ * of rules is in test_handler_rules.c and test_handler_outcomes.c. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
