@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -10,6 +11,35 @@
 #include "pra.h"
 #include "support/failing_alloc.h"
 #include "support/text.h"
+
+/* The C++ heap, from which snappy's compressor takes its working memory: operator new and delete of
+ * this program, of which new fails on demand as the standard says it does. */
+#define CXX_HEAP __attribute__((visibility("default")))
+CXX_HEAP void *_Znwm(size_t size);
+CXX_HEAP void _ZdlPv(void *ptr);
+CXX_HEAP void _ZdlPvm(void *ptr, size_t size);
+void _ZSt17__throw_bad_allocv(void) __attribute__((noreturn));
+
+static int cxx_heap_is_empty;
+
+void *_Znwm(size_t size)
+{
+    void *ptr = cxx_heap_is_empty ? NULL : malloc(size ? size : 1);
+    if (!ptr)
+        _ZSt17__throw_bad_allocv();
+    return ptr;
+}
+
+void _ZdlPv(void *ptr)
+{
+    free(ptr);
+}
+
+void _ZdlPvm(void *ptr, size_t size)
+{
+    (void)size;
+    free(ptr);
+}
 
 static void round_trip(const struct text *t)
 {
@@ -168,6 +198,26 @@ static void running_out_of_memory_leaves_nothing(void **state)
     text_free(&t);
 }
 
+static void an_exception_of_the_compressor_becomes_an_error(void **state)
+{
+    struct text t = {0};
+    pra_buffer *out;
+    pra_error err = {0};
+    (void)state;
+    for (int i = 0; i < 1000; i++)
+        text_printf(&t, "%d ", i);
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    cxx_heap_is_empty = 1;
+    int rc = pra_snappy_compress(t.data, t.len, out, &err);
+    cxx_heap_is_empty = 0;
+    assert_int_equal(rc, PRA_ERR_NOMEM);
+    assert_int_equal(err.http_status, 503);
+    assert_int_equal(pra_buffer_len(out), 0);
+    assert_int_equal(pra_snappy_compress(t.data, t.len, out, &err), PRA_OK);
+    pra_buffer_free(out);
+    text_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -177,6 +227,7 @@ int main(void)
         cmocka_unit_test(the_densest_block_is_accepted),
         cmocka_unit_test(corrupt_blocks_are_refused),
         cmocka_unit_test(the_empty_block_is_an_empty_message),
+        cmocka_unit_test(an_exception_of_the_compressor_becomes_an_error),
         cmocka_unit_test(running_out_of_memory_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
