@@ -46,31 +46,47 @@ static int read_span(struct pra__decoder *d, uint32_t wire, enum pra__column_id 
  * of the message around it: a last element that runs over the field's own end is taken, and what
  * follows is read from behind it. */
 
-static int read_delta(struct pra__decoder *d, enum pra__column_id id)
+/* Elements up to stop, or until the column is full; elements of one and two bytes in line. */
+static int take_deltas(struct pra__decoder *d, const uint8_t *stop, struct pra__column *col)
 {
-    struct pra__column *col = &d->cols->col[id];
-    uint64_t v;
-    int rc = pra__read_varint(&d->in, &v);
-    if (rc == PRA_OK && col->len == col->cap)
-        rc = pra__columns_reserve(d->cols, id, id, col->len + 1);
-    if (rc == PRA_OK)
-        ((int64_t *)col->data)[col->len++] = pra__unzigzag64(v);
+    int64_t *deltas = col->data;
+    size_t n = col->len;
+    const size_t full = col->cap;
+    struct pra__reader in = d->in;
+    int rc = PRA_OK;
+    while (n < full && in.pos < stop) {
+        uint64_t v;
+        rc = pra__read_varint(&in, &v);
+        if (rc)
+            break;
+        deltas[n++] = pra__unzigzag64(v);
+    }
+    col->len = n;
+    d->in = in;
     return rc;
 }
 
 static int read_deltas(struct pra__decoder *d, uint32_t wire, enum pra__column_id id)
 {
-    if (wire == PRA__WIRE_VARINT)
-        return read_delta(d, id);
-    const uint8_t *start;
+    struct pra__column *col = &d->cols->col[id];
+    const uint8_t *start = d->in.pos, *stop;
     size_t len;
-    int rc = pra__read_bytes(&d->in, wire, &start, &len);
-    if (rc)
-        return rc;
-    const uint8_t *stop = d->in.pos;
-    d->in.pos = start;
-    while (rc == PRA_OK && d->in.pos < stop)
-        rc = read_delta(d, id);
+    int rc = PRA_OK;
+    if (wire == PRA__WIRE_VARINT) {
+        if (start == d->in.end)
+            return pra__malformed(&d->in, "unexpected end");
+        stop = start + 1; /* one element */
+    } else {
+        rc = pra__read_bytes(&d->in, wire, &start, &len);
+        stop = d->in.pos;
+        d->in.pos = start;
+    }
+    while (rc == PRA_OK && d->in.pos < stop) {
+        if (col->len == col->cap)
+            rc = pra__columns_reserve(d->cols, id, id, col->len + 1);
+        if (rc == PRA_OK)
+            rc = take_deltas(d, stop, col);
+    }
     return rc;
 }
 
