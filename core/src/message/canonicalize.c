@@ -35,18 +35,25 @@ static uint64_t prefix(const char *base, size_t base_len, pra_span span)
     return __builtin_bswap64(word) & ~UINT64_C(0) << (64 - 8 * used);
 }
 
-/* 1 if all bytes are ASCII. The last step may look at some bytes a second time. */
+enum { STEP = 32 };
+
+static uint64_t any_of_step(const uint8_t *p)
+{
+    return pra__load64(p) | pra__load64(p + 8) | pra__load64(p + 16) | pra__load64(p + 24);
+}
+
+/* 1 if all bytes are ASCII. The last step looks at some bytes a second time. */
 static int is_ascii(const char *p, size_t len)
 {
     const uint8_t *bytes = (const uint8_t *)p;
     uint64_t any = 0;
-    if (len < 8) {
+    if (len < STEP) {
         for (size_t i = 0; i < len; i++)
             any |= bytes[i];
     } else {
-        for (size_t i = 0; i + 8 < len; i += 8)
-            any |= pra__load64(bytes + i);
-        any |= pra__load64(bytes + len - 8);
+        for (size_t i = 0; i + STEP < len; i += STEP)
+            any |= any_of_step(bytes + i);
+        any |= any_of_step(bytes + len - STEP);
     }
     return (any & UINT64_C(0x8080808080808080)) == 0;
 }
