@@ -316,6 +316,35 @@ static void stop_cuts_off_what_takes_longer_than_the_grace(void **state)
     finish(&f);
 }
 
+static void stop_waits_for_the_storage_but_not_for_a_worker(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct sender working = {.f = &f}, waiting = {.f = &f};
+    prepare(&f);
+    f.opts.workers = 1;
+    start(&f);
+    gate(&f.store, 1);
+    assert_int_equal(pthread_create(&working.thread, NULL, send_one, &working), 0);
+    await_inside(&f.store, 1);
+    assert_int_equal(pthread_create(&waiting.thread, NULL, send_one, &waiting), 0);
+    for (int busy = 0; !busy;) { /* until its body is there */
+        struct http_answer a = get(&f, "GET", "/metrics");
+        busy = strstr(a.body, "pra_pending_bytes 33\n") != NULL;
+        free(a.body);
+    }
+    struct stopper stop = {.server = f.server, .grace_ms = 10};
+    assert_int_equal(pthread_create(&stop.thread, NULL, stop_server, &stop), 0);
+    pthread_join(waiting.thread, NULL);
+    assert_int_not_equal(waiting.status, 204);
+    gate(&f.store, 0);
+    pthread_join(working.thread, NULL);
+    pthread_join(stop.thread, NULL);
+    assert_int_equal(stop.rc, PRA_DONE);
+    assert_int_equal(f.store.samples, 1);
+    finish(&f);
+}
+
 /* ---- the server's own pages */
 
 static void pages_answer(void **state)
@@ -507,6 +536,7 @@ int main(void)
         cmocka_unit_test(no_memory_gives_503_and_passes),
         cmocka_unit_test(stop_finishes_what_is_in_flight),
         cmocka_unit_test(stop_cuts_off_what_takes_longer_than_the_grace),
+        cmocka_unit_test(stop_waits_for_the_storage_but_not_for_a_worker),
         cmocka_unit_test(pages_answer),
         cmocka_unit_test(host_header_cannot_inject_into_the_page),
         cmocka_unit_test(metrics_count),
