@@ -509,7 +509,7 @@ static void a_warm_handle_refuses_no_more_than_a_cold_one(void **state)
 {
     struct text labels = series_of("\x0a\0", 2, 100000);
     struct text samples = series_of("\x12\0", 2, 100000);
-    pra_limits limits = {.size = sizeof(limits), .max_memory_bytes = 6 << 20};
+    pra_limits limits = {.size = sizeof(limits), .max_memory_bytes = 3 << 20};
     limits.max_labels_per_series = PRA_UNLIMITED;
     pra_write_request *req = new_request();
     pra_error err = {0};
@@ -518,7 +518,7 @@ static void a_warm_handle_refuses_no_more_than_a_cold_one(void **state)
         assert_int_equal(decode_limited(req, &labels, &limits, &err), PRA_OK);
         assert_int_equal(decode_limited(req, &samples, &limits, &err), PRA_OK);
         assert_int_equal(err.code, PRA_OK);
-        assert_true(pra_write_request_memory(req) < (6 << 20));
+        assert_true(pra_write_request_memory(req) < (3 << 20));
     }
     pra_write_request_free(req);
     text_free(&labels);
