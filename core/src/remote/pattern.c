@@ -176,8 +176,6 @@ static int alternative(struct parser *ps, int depth, struct list *out)
             break;
         }
         rc = part(ps, depth, &run, &list);
-        if (!rc && at(ps, "*+?{"))
-            rc = PRA_DONE;
     }
     rc = rc ? rc : end_run(ps, &run, &list);
     for (size_t i = 0; i < list.count && !rc; i++)
@@ -250,8 +248,8 @@ int pra__pattern_parse(pra_str pattern, pra_arena *arena, struct pra__pattern *o
             return PRA_ERR_NOMEM;
     }
     int rc = alternatives(&ps, 0, &values);
-    if (rc || ps.p < ps.end)
-        return rc ? rc : PRA_DONE;
+    if (rc)
+        return rc;
     if (ps.literals.count == 0)
         return make_set(arena, &values, out);
     if (values.count > 1)
