@@ -623,7 +623,8 @@ PRA_API int pra_read_request_encode(const pra_read_request *req, pra_buffer *out
 
 /* ── Read response ───────────────────────────────────────────────────────────────────────────── */
 
-/** Where a store puts the series that answer one query. It checks, sorts, trims to the query's time
+/** Where a store puts the series that answer one query. It checks them, sorts labels
+ * and samples (series stay in the order they come), trims to the query's time
  * range and encodes. */
 typedef struct pra_series_sink pra_series_sink;
 
