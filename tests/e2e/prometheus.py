@@ -38,7 +38,8 @@ def remote_write(url):
     }
     metadata = {"send": True, "send_interval": "1s"}
     return {"global": _GLOBAL, "remote_write": [
-        {"url": url, "queue_config": queue, "metadata_config": metadata}]}
+        {"url": url, "queue_config": queue, "metadata_config": metadata,
+         "send_exemplars": True}]}
 
 
 def remote_read(url):
@@ -103,7 +104,9 @@ class Prometheus:
         pending = now["prometheus_remote_storage_samples_pending"]
         return {**of, "tried": tried, "pending": pending, "acknowledged": tried - of["failed"],
                 "metadata": now["prometheus_remote_storage_metadata_total"],
-                "metadata_failed": now["prometheus_remote_storage_metadata_failed_total"]}
+                "metadata_failed": now["prometheus_remote_storage_metadata_failed_total"],
+                "exemplars": now["prometheus_remote_storage_exemplars_total"],
+                "exemplars_failed": now["prometheus_remote_storage_exemplars_failed_total"]}
 
     def wait_all_sent(self):
         """After the end of scraping: every sample has been acknowledged or given up."""

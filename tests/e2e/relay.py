@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A relay between sender and receiver that keeps every request and can lose answers."""
+"""A relay before a receiver that keeps every request, can add headers and can lose answers."""
 
 import http.client
 import http.server
@@ -9,10 +9,10 @@ import threading
 class Relay:
     """Passes POSTs on to receiver and records (path, headers, body, status)."""
 
-    def __init__(self, receiver, lose_every=0):
+    def __init__(self, receiver, lose_every=0, headers=None):
         self.requests = []
         self.lost = 0
-        relay = self
+        relay, added = self, headers
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
@@ -20,12 +20,15 @@ class Relay:
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 headers = {name: self.headers[name] for name in self.headers
-                           if name.lower() not in ("host", "content-length")}
-                status, answer = post(receiver.port, self.path, headers, body)
+                           if name.lower() not in ("host", "content-length")} | (added or {})
+                status, answer_headers, answer = post(receiver.port, self.path, headers, body)
                 if relay._record(self.path, headers, body, status, lose_every):
                     self.close_connection = True
                     return
                 self.send_response(status)
+                for name in ("Content-Type", "Content-Encoding"):
+                    if name in answer_headers:
+                        self.send_header(name, answer_headers[name])
                 self.send_header("Content-Length", str(len(answer)))
                 self.end_headers()
                 self.wfile.write(answer)
@@ -56,6 +59,6 @@ def post(port, path, headers, body):
     try:
         connection.request("POST", path, body, headers)
         response = connection.getresponse()
-        return response.status, response.read()
+        return response.status, response.headers, response.read()
     finally:
         connection.close()

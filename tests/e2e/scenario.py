@@ -10,7 +10,12 @@ from prometheus import Prometheus, remote_read, remote_write, scrape
 
 
 def start_sender(processes, workdir, receiver):
-    return Prometheus(processes, workdir, "sender", remote_write(f"{receiver.url}/api/v1/write"))
+    return Prometheus(processes, workdir, "sender", remote_write(f"{receiver.url}/api/v1/write"),
+                      ["--enable-feature=exemplar-storage"])
+
+
+def start_reader(processes, workdir, receiver, name="reader"):
+    return Prometheus(processes, workdir, name, remote_read(f"{receiver.url}/api/v1/read"))
 
 
 def start_scraping(sender, targets):
@@ -34,8 +39,7 @@ def assert_read_back(processes, workdir, sender, receiver):
     times = compare.moments(sender, time.time() + 60)
     expected = compare.answers(sender, times)
     compare.assert_telling(expected)
-    reader = Prometheus(processes, workdir, "reader",
-                        remote_read(f"{receiver.url}/api/v1/read"))
+    reader = start_reader(processes, workdir, receiver)
 
     def ask():
         compare.assert_same(expected, compare.answers(reader, times))
@@ -49,7 +53,8 @@ def assert_all_acknowledged(sender):
     now = sender.sending()
     assert now["acknowledged"] == sender.appended(), now
     assert now["failed"] == 0 and now["dropped"] == 0, now
-    assert now["metadata"] > 0 and now["metadata_failed"] == 0, now
+    for kind in ("metadata", "exemplars"):
+        assert now[kind] > 0 and now[f"{kind}_failed"] == 0, now
 
 
 def stored_samples(workdir):

@@ -20,13 +20,14 @@ CONSTANTS = ("NaN", "+Inf", "-Inf", "0", "1", "-1", "0.1", "1e-320", "5e-324",
 
 
 def page(tick):
-    """What the target exposes at its tick-th scrape."""
-    lines = ["# HELP e2e_requests_total Requests.", "# TYPE e2e_requests_total counter"]
+    """What the target exposes at its tick-th scrape, as OpenMetrics."""
+    lines = ["# HELP e2e_requests Requests.", "# TYPE e2e_requests counter"]
     for number, code in enumerate(("200", "204", "404", "500"), 1):
         for method in ("get", "post"):
             zone = ',zone="b"' if method == "post" else ""
             value = tick * number * len(method) % 97 + 97 * (tick * number * len(method) // 97)
-            lines.append(f'e2e_requests_total{{code="{code}",method="{method}"{zone}}} {value}')
+            lines.append(f'e2e_requests_total{{code="{code}",method="{method}"{zone}}} {value}'
+                         f' # {{trace_id="{tick:08x}"}} {tick} {1700000000 + tick}.5')
     lines.append("# TYPE e2e_constant gauge")
     lines += [f'e2e_constant{{value="{text}"}} {text}' for text in CONSTANTS]
     lines += [f'e2e_odd{{{name}="{value}"}} {tick}' for name, value in ODD_LABELS.items()]
@@ -44,7 +45,7 @@ def page(tick):
         count = tick * {"0.1": 1, "1": 3, "10": 4, "+Inf": 5}[bound]
         lines.append(f'e2e_latency_bucket{{le="{bound}"}} {count}')
     lines += [f"e2e_latency_sum {tick * 2.5}", f"e2e_latency_count {tick * 5}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "# EOF"]) + "\n"
 
 
 class Target:
@@ -58,7 +59,7 @@ class Target:
             def do_GET(self):
                 body = page(target.ticks).encode()
                 self.send_response(200)
-                self.send_header("Content-Type", "text/plain; version=0.0.4")
+                self.send_header("Content-Type", "application/openmetrics-text; version=1.0.0; charset=utf-8")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

@@ -32,7 +32,7 @@ def test_resent_requests_change_nothing(processes, tmp_path, receiver, relay, ta
     random.Random(3).shuffle(order)
     for path, headers, body, status in relay.requests + order:
         assert status == 204
-        again, answer = post(receiver.port, path, headers, body)
+        again, _, answer = post(receiver.port, path, headers, body)
         assert again == 204, answer.decode()
     scenario.assert_stored(tmp_path, sender)
     ask()

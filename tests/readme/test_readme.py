@@ -113,7 +113,7 @@ def compile_c(folder, text, *packages):
 def write_one():
     now_ms = int(time.time() * 1000)
     body = wire.write_request({"__name__": "readme", "word": "küche"}, 42.5, now_ms)
-    status, answer = post(PORT, "/api/v1/write", wire.HEADERS, body)
+    status, _, answer = post(PORT, "/api/v1/write", wire.HEADERS, body)
     assert status == 204, answer
     return now_ms
 
@@ -121,7 +121,7 @@ def write_one():
 def write_and_read_one():
     now_ms = write_one()
     body = wire.read_request("readme", now_ms - 1000, now_ms + 1000)
-    status, answer = post(PORT, "/api/v1/read", wire.HEADERS, body)
+    status, _, answer = post(PORT, "/api/v1/read", wire.HEADERS, body)
     assert status == 200, answer
     message = wire.uncompress(answer)
     sample = wire.write_request({"__name__": "readme", "word": "küche"}, 42.5, now_ms)
