@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/sort.h"
 #include "base/str.h"
 #include "message/write_request.h"
 #include "wire/tlv.h"
@@ -105,30 +106,9 @@ static int is_canonical(const pra_columns *c, const pra_label_span *labels, size
 
 /* ---- putting labels in order */
 
-static void sift(const char *base, pra_label_span *labels, size_t root, size_t count)
+static int compare_labels(const void *a, const void *b, const void *base)
 {
-    for (size_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && compare_names(base, &labels[child], &labels[child + 1]) < 0)
-            child++;
-        if (compare_names(base, &labels[root], &labels[child]) >= 0)
-            return;
-        pra_label_span swap = labels[root];
-        labels[root] = labels[child];
-        labels[child] = swap;
-    }
-}
-
-/* Heapsort: no memory, no bad case. */
-static void sort_labels(const char *base, pra_label_span *labels, size_t count)
-{
-    for (size_t i = count / 2; i-- > 0;)
-        sift(base, labels, i, count);
-    for (size_t i = count; i-- > 1;) {
-        pra_label_span swap = labels[0];
-        labels[0] = labels[i];
-        labels[i] = swap;
-        sift(base, labels, 0, i);
-    }
+    return compare_names(base, a, b);
 }
 
 /* Returns the number of labels left. */
@@ -149,7 +129,7 @@ static int make_canonical(const char *base, pra_label_span *labels, size_t *coun
     const size_t n = *count;
     if (!are_utf8(base, labels, n))
         return pra__error(why, PRA_ERR_LABELS, 0, "series %zu: a label is not valid UTF-8", index);
-    sort_labels(base, labels, n);
+    pra__sort(labels, n, sizeof(*labels), compare_labels, base);
     if (n && labels[0].name.len == 0)
         return pra__error(why, PRA_ERR_LABELS, labels[0].value.off,
                           "series %zu: a label has an empty name", index);

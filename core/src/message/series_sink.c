@@ -2,7 +2,6 @@
 /* From pushed series to the bytes of a QueryResult: every series is sized once and written once. */
 #include "message/series_sink.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include <pra_proto/remote.pb.h>
@@ -10,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/sort.h"
 #include "base/str.h"
 #include "wire/tlv.h"
 
@@ -188,8 +188,9 @@ static int take_bytes(pra_series_sink *sink, size_t count, pra_error *err)
 
 /* ── Labels ── */
 
-static int compare_names(const void *a, const void *b)
+static int compare_names(const void *a, const void *b, const void *arg)
 {
+    (void)arg;
     return pra__str_compare(((const pra_label *)a)->name, ((const pra_label *)b)->name);
 }
 
@@ -212,11 +213,11 @@ static int64_t sort_labels(pra_series_sink *sink, const pra_label *labels, size_
         if (labels[i].value.len == 0)
             continue;
         sink->sorted[kept] = labels[i];
-        in_order &= kept == 0 || compare_names(&sink->sorted[kept - 1], &labels[i]) < 0;
+        in_order &= kept == 0 || compare_names(&sink->sorted[kept - 1], &labels[i], NULL) < 0;
         kept++;
     }
     if (!in_order)
-        qsort(sink->sorted, kept, sizeof(*sink->sorted), compare_names);
+        pra__sort(sink->sorted, kept, sizeof(*sink->sorted), compare_names, NULL);
     return (int64_t)kept;
 }
 
@@ -453,8 +454,9 @@ int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
     return PRA_OK;
 }
 
-static int compare_points(const void *a, const void *b)
+static int compare_points(const void *a, const void *b, const void *arg)
 {
+    (void)arg;
     const struct point *x = a;
     const struct point *y = b;
     if (x->timestamp_ms != y->timestamp_ms)
@@ -474,7 +476,7 @@ static int sort_points(pra_series_sink *sink)
         points[i] = (struct point){.timestamp_ms = sink->timestamps_ms[i], .order = i};
         memcpy(&points[i].value, &sink->values[i], sizeof(double));
     }
-    qsort(points, count, sizeof(*points), compare_points);
+    pra__sort(points, count, sizeof(*points), compare_points, NULL);
     for (size_t i = 0; i < count; i++) {
         if (kept && sink->timestamps_ms[kept - 1] == points[i].timestamp_ms)
             kept--;

@@ -3,6 +3,7 @@
 #include "remote/pattern.h"
 
 #include "base/arena.h"
+#include "base/sort.h"
 #include "base/str.h"
 
 enum { MAX_DEPTH = 16 };
@@ -193,29 +194,15 @@ static int alternatives(struct parser *ps, int depth, struct list *out)
     }
 }
 
-static void sift(const pra_str **items, size_t root, size_t count)
+static int compare_items(const void *a, const void *b, const void *arg)
 {
-    for (size_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && pra__str_compare(*items[child], *items[child + 1]) < 0)
-            child++;
-        if (pra__str_compare(*items[root], *items[child]) >= 0)
-            return;
-        const pra_str *moved = items[root];
-        items[root] = items[child];
-        items[child] = moved;
-    }
+    (void)arg;
+    return pra__str_compare(**(const pra_str *const *)a, **(const pra_str *const *)b);
 }
 
 void pra__sort_strs(const pra_str **items, size_t count)
 {
-    for (size_t i = count / 2; i-- > 0;)
-        sift(items, i, count);
-    for (size_t i = count; i-- > 1;) {
-        const pra_str *moved = items[0];
-        items[0] = items[i];
-        items[i] = moved;
-        sift(items, 0, i);
-    }
+    pra__sort(items, count, sizeof(*items), compare_items, NULL);
 }
 
 static int make_set(pra_arena *arena, const struct list *values, struct pra__pattern *out)

@@ -7,9 +7,9 @@
 #include "remote/matcher.h"
 #include "remote/pattern.h"
 
-/* What the regular expressions of one request may cost together while they are compiled: some
- * seconds of work if all of it is used; see pra__regex_new. */
-#define REQUEST_EFFORT (UINT64_C(1) << 30)
+/* What the regular expressions of one request may cost together while they are compiled: about a
+ * second of work if all of it is used; see pra__regex_new. */
+#define REQUEST_EFFORT (UINT64_C(256) << 20)
 
 static int compile_one(struct pra_matcher *matcher, const pra_alloc *alloc,
                        struct pra__compile_opts *opts, size_t query, size_t index, pra_error *err)
