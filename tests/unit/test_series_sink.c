@@ -193,6 +193,40 @@ static void R09_limits_end_the_answer_and_stay(void **state)
     close_sink(&f);
 }
 
+static void R09_samples_outside_the_range_count_for_nothing(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t t[] = {2, 1, -1, -2, -3, 11, 12};
+    const double v[] = {0, 1, 3, 4, 5, 6, 7};
+    pra_limits limits = {.size = sizeof(limits), .max_read_samples = 2};
+    open_sink(&f, 0, 10, &limits);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 7, &f.err), PRA_OK);
+    ASSERT_ANSWER(&f, TWO_SAMPLES);
+    close_sink(&f);
+}
+
+/* The least bytes that a last sample can have; a label makes the buffer exactly as large as the
+ * series needs, so that the sanitizer sees what is written behind it. */
+static void a_last_sample_of_zeros_stays_inside_the_buffer(void **state)
+{
+    (void)state;
+    struct fixture f;
+    char value[200];
+    const pra_label label = {S("a"), {value, sizeof(value)}};
+    const int64_t t[] = {-1, 0};
+    const double v[] = {1, 0};
+    memset(value, 'x', sizeof(value));
+    for (size_t first = 0; first < 2; first++) {
+        open_sink(&f, -10, 10, NULL);
+        assert_int_equal(
+            pra_series_sink_add(f.sink, &label, 1, t + first, v + first, 2 - first, &f.err),
+            PRA_OK);
+        assert_int_equal(pra_series_sink_sample_count(f.sink), 2 - first);
+        close_sink(&f);
+    }
+}
+
 static void timestamps_of_every_length_are_written_right(void **state)
 {
     (void)state;
@@ -255,6 +289,8 @@ int main(void)
         cmocka_unit_test(refuses_labels_that_a_reader_would_choke_on),
         cmocka_unit_test(W42_payloads_of_nan_and_the_sign_of_zero_survive),
         cmocka_unit_test(R09_limits_end_the_answer_and_stay),
+        cmocka_unit_test(R09_samples_outside_the_range_count_for_nothing),
+        cmocka_unit_test(a_last_sample_of_zeros_stays_inside_the_buffer),
         cmocka_unit_test(timestamps_of_every_length_are_written_right),
         cmocka_unit_test(a_series_begun_and_not_ended_is_dropped),
     };

@@ -293,7 +293,7 @@ enum {
     KEY_VALUE = prom_Sample_value_tag << 3 | PRA__WIRE_FIXED64,
     KEY_TIMESTAMP = prom_Sample_timestamp_tag << 3 | PRA__WIRE_VARINT,
     VALUE_SIZE = 9, /* of a value that is not zero, with its key */
-    OVERRUN = 8     /* bytes that may be written behind the last sample */
+    OVERRUN = 9     /* bytes that may be written behind the last sample: two zeros are 2 of 11 */
 };
 
 /* Bytes of a timestamp with its key; 0 is not written. */
@@ -427,6 +427,20 @@ static int reserve_points(pra_series_sink *sink, size_t extra)
     return PRA_OK;
 }
 
+static int in_range(const pra_series_sink *sink, int64_t timestamp_ms)
+{
+    return timestamp_ms >= sink->start_ms && timestamp_ms <= sink->end_ms;
+}
+
+static size_t count_in_range(const pra_series_sink *sink, const int64_t *timestamps_ms,
+                             size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        kept += (size_t)in_range(sink, timestamps_ms[i]);
+    return kept;
+}
+
 int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
                             const double *values, size_t count, pra_error *err)
 {
@@ -437,14 +451,15 @@ int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
     if (!sink->begun)
         return PRA_ERR_STATE;
     /* Before the samples take memory; what sorting leaves out later is too little to matter. */
-    if (sink->point_count + count > sink->budget->max_samples)
-        return take_samples(sink, sink->point_count + count, err);
-    if (reserve_points(sink, count))
+    size_t kept = count_in_range(sink, timestamps_ms, count);
+    if (sink->point_count + kept > sink->budget->max_samples)
+        return take_samples(sink, sink->point_count + kept, err);
+    if (reserve_points(sink, kept))
         return fail_nomem(sink, err);
     for (size_t i = 0; i < count; i++) {
         int64_t t = timestamps_ms[i];
         size_t n = sink->point_count;
-        if (t < sink->start_ms || t > sink->end_ms)
+        if (!in_range(sink, t))
             continue;
         sink->out_of_order |= n > 0 && t <= sink->timestamps_ms[n - 1];
         sink->timestamps_ms[n] = t;
