@@ -9,7 +9,7 @@
  *   typemap(in)     pra_str, pra_headers             text or bytes in; borrowed for the call
  *   typemap(in)     (const void *data, size_t len)   bytes in; borrowed for the call
  *   typemap(out)    pra_str, pra_bytes               text; bytes (ptr NULL: nothing)
- *   typemap(in)     pra_log                          where a server's log lines go (numinputs=0)
+ *   typemap(in)     pra_log                          where a server's log lines go
  *   typemap(argout) pra_error *err                   raises, or returns nil, message, code
  * and whatever else its thunk offers.
  */

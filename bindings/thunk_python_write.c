@@ -95,7 +95,10 @@ static PyGetSetDef context_getset[] = {
     {"remote_addr", context_text, NULL, "Address of the sender, or ''.", &remote_addr_getter},
     {"user", context_text, NULL, "Authenticated user, or ''.", &user_getter},
     {"headers", context_headers, NULL, "A dict of all headers, names in lower case.", NULL},
-    {"worker", context_worker, NULL, "Number of the worker that serves the request.", NULL},
+    {"worker", context_worker, NULL,
+     "Number of the worker that serves the request, below Server's workers: one request at a time "
+     "has it, so that it can choose a database connection, say.",
+     NULL},
     {NULL, NULL, NULL, NULL, NULL},
 };
 

@@ -1,0 +1,87 @@
+"""Python runs out of memory at every allocation of a call, once or from then on: the sender gets an
+answer, nothing crashes, and the next request works."""
+
+from __future__ import annotations
+
+import array
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import prom_remote_api as pra
+import wire
+from prom_remote_api import pra as c
+from prom_remote_api._adapter import Adapter
+
+testcapi = pytest.importorskip("_testcapi")
+
+HEADERS = [(b"Content-Type", b"application/x-protobuf"), (b"Content-Encoding", b"snappy")]
+SERIES = ({"__name__": "up", "job": "x" * 80}, [(1, 1.0), (2, 2.5)])
+HINTS = wire.number(1, 5) + wire.data(2, "rate") + wire.data(5, "job")
+BODIES = {
+    "write": wire.compress(wire.write_request([SERIES] * 3, [(1, "up", "help", "unit")])),
+    "read": wire.compress(
+        wire.read_request([wire.query(0, 10, [("job", "=~", "a|b"), ("x", "!=", "")], HINTS)])
+    ),
+}
+
+
+class Thorough(pra.Storage):
+    """Touches everything that is made in C."""
+
+    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
+        for ts in request:
+            assert (ts.labels, ts.samples) and (ts.timestamps, ts.values)
+        assert request.metadata and request.timestamps and request.values
+        assert request.sample_offsets and ctx.headers and ctx.path and ctx.tenant == ""
+
+    def process_query(self, ctx: pra.Context, query: pra.Query) -> Iterator[Any]:
+        for m in query.matchers:
+            assert (m.set, m.prefix, m.matches("a")) and m.type and m.name and repr(m)
+        assert query.hints and query.matches({"job": "a", "x": "y"})
+        for i in range(3):
+            yield {"i": str(i)}, [(j, 1.0) for j in range(20)]
+        yield {"k": "v"}, [1, 2], array.array("d", [1.0, 2.0])
+
+
+def driven(x: c.Exchange, adapter: Adapter) -> None:
+    x.run()
+
+
+def stepped(x: c.Exchange, adapter: Adapter) -> None:
+    scope, ctx, request, sinks = x.open()
+    try:
+        outcome = adapter.answer(ctx, request, sinks)
+    finally:
+        scope.close()
+    x.finish(*outcome)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("use", [driven, stepped])
+@pytest.mark.parametrize("method", BODIES)
+def test_out_of_memory(
+    method: str, use: Callable[[c.Exchange, Adapter], None], lasting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    adapter = Adapter(Thorough(), on_error=lambda *_: None)
+    x = c.Exchange(c.Handler(None, None, False, adapter))
+    failures = undisturbed = allocation = 0
+    while undisturbed < 20:
+        x.begin("POST", f"/{method}", HEADERS, "", "", 0)
+        x.feed(BODIES[method])
+        assert x.end_body() == c.OK
+        testcapi.set_nomemory(allocation, 0 if lasting else allocation + 1)
+        try:
+            use(x, adapter)
+        except (MemoryError, pra.Error):
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+        fine = x.status() in (200, 204)
+        assert fine or x.status() in (0, 500, 503)
+        failures, undisturbed = failures + (not fine), undisturbed + 1 if fine else 0
+        allocation += 1
+    assert failures > 10
