@@ -78,6 +78,8 @@ def test_out_of_memory(
             use(x, adapter)
         except (MemoryError, pra.Error):
             pass
+        except (OverflowError, SystemError, TypeError):
+            assert use is stepped  # what SWIG's conversions make of it
         finally:
             testcapi.remove_mem_hooks()
         fine = x.status() in (200, 204)
