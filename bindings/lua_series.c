@@ -10,76 +10,23 @@ void pra__lua_push_str(lua_State *L, pra_str str)
     (void)lua_pushlstring(L, str.len ? str.ptr : "", str.len);
 }
 
-/* ---- strings that repeat */
-
-/* A label of a request stands in many of its series. A cached string costs a comparison and a
- * table read instead of a hash over it and a look into Lua's string table, or of a copy if it is
- * long. */
-typedef struct cache {
-    const char *base;
-    size_t mask;
-    pra_span spans[]; /* slot i holds element i + 1 of the table of strings; len 0: empty */
-} cache;
-
-enum { CACHE_MAX = 2048 };
-
-/* Pushes the cache and the table of its strings. */
-static void push_cache(lua_State *L, const char *base, size_t label_count)
-{
-    size_t slots = 16;
-    while (slots < CACHE_MAX && slots < label_count) {
-        slots *= 2;
-    }
-    cache *c = lua_newuserdatauv(L, sizeof *c + slots * sizeof *c->spans, 0);
-    memset(c, 0, sizeof *c + slots * sizeof *c->spans);
-    c->base = base;
-    c->mask = slots - 1;
-    lua_createtable(L, (int)slots, 0);
-}
-
-static size_t slot_of(const cache *c, pra_span span)
-{
-    const unsigned char *s = (const unsigned char *)c->base + span.off;
-    uint64_t head = 0, tail = 0;
-    size_t n = span.len < 8 ? span.len : 8;
-    memcpy(&head, s, n);
-    memcpy(&tail, s + span.len - n, n);
-    uint64_t hash = (head ^ (tail * 31) ^ span.len) * 0x9e3779b97f4a7c15u;
-    return (size_t)(hash >> 40) & c->mask;
-}
-
-/* strings: index of the table of strings. */
-static void push_cached(lua_State *L, cache *c, int strings, pra_span span)
-{
-    const char *s = c->base + span.off;
-    if (span.len == 0) {
-        lua_pushliteral(L, "");
-        return;
-    }
-    size_t slot = slot_of(c, span);
-    pra_span known = c->spans[slot];
-    if (known.len == span.len && memcmp(c->base + known.off, s, span.len) == 0) {
-        lua_rawgeti(L, strings, (lua_Integer)slot + 1);
-        return;
-    }
-    (void)lua_pushlstring(L, s, span.len);
-    lua_pushvalue(L, -1);
-    lua_rawseti(L, strings, (lua_Integer)slot + 1);
-    c->spans[slot] = span;
-}
-
 /* ---- one series */
 
 /* Upvalues of the iterator. */
-enum { UP_REQUEST = 1, UP_NEXT, UP_CACHE, UP_STRINGS, UP_LABELS, UP_TIMESTAMPS, UP_VALUES, UP_END };
+enum { UP_REQUEST = 1, UP_NEXT, UP_LABELS, UP_TIMESTAMPS, UP_VALUES, UP_END };
 
-static void push_labels(lua_State *L, const pra_label_span *labels, size_t count)
+static void push_span(lua_State *L, const char *base, pra_span span)
 {
-    cache *c = lua_touserdata(L, lua_upvalueindex(UP_CACHE));
+    pra__lua_push_str(L, (pra_str){base + span.off, span.len});
+}
+
+/* Lua's own table of short strings is as fast as a cache by value before it: measured. */
+static void push_labels(lua_State *L, const char *base, const pra_label_span *labels, size_t count)
+{
     lua_createtable(L, 0, (int)count);
     for (size_t i = 0; i < count; i++) {
-        push_cached(L, c, lua_upvalueindex(UP_STRINGS), labels[i].name);
-        push_cached(L, c, lua_upvalueindex(UP_STRINGS), labels[i].value);
+        push_span(L, base, labels[i].name);
+        push_span(L, base, labels[i].value);
         lua_rawset(L, -3);
     }
 }
@@ -110,7 +57,7 @@ static void set_exemplars(lua_State *L, const pra_columns *columns, pra_range ra
         uint32_t number = range.start + i;
         uint32_t first = columns->exemplar_label_offsets[number];
         lua_createtable(L, 0, 3);
-        push_labels(L, columns->exemplar_labels + first,
+        push_labels(L, columns->base, columns->exemplar_labels + first,
                     columns->exemplar_label_offsets[number + 1] - first);
         lua_setfield(L, -2, "labels");
         lua_pushinteger(L, columns->exemplar_timestamps_ms[number]);
@@ -213,7 +160,7 @@ static void push_series(lua_State *L, const pra_columns *columns, const pra_seri
 {
     lua_createtable(L, 0, 4);
     lua_pushvalue(L, lua_upvalueindex(UP_LABELS));
-    push_labels(L, series->labels, series->label_count);
+    push_labels(L, series->base, series->labels, series->label_count);
     lua_rawset(L, -3);
     lua_pushvalue(L, lua_upvalueindex(UP_TIMESTAMPS));
     push_integers(L, series->timestamps_ms, series->sample_count);
@@ -251,12 +198,9 @@ static int next_series(lua_State *L)
 /* for series, number in request:series() do */
 int pra__lua_request_series(lua_State *L)
 {
-    const pra__lua_view *view = pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
-    pra_columns columns = {.size = sizeof columns};
-    (void)pra_write_request_columns(view->object, &columns);
+    (void)pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
     lua_settop(L, 1);
     lua_pushinteger(L, 0);
-    push_cache(L, columns.base, columns.label_count);
     lua_pushliteral(L, "labels");
     lua_pushliteral(L, "timestamps");
     lua_pushliteral(L, "values");
