@@ -334,25 +334,34 @@ static int query_matches(lua_State *L)
 
 /* ---- sink */
 
-/* Raises what the sink refused: its limits are the reader's fault, the rest the script's. */
-static void check_sink(lua_State *L, int code, const pra_error *err)
+static void raise_verdict(lua_State *L, int code, const char *message)
 {
-    if (code == PRA_OK) {
-        return;
-    }
-    if (code == PRA_ERR_NOMEM) {
-        (void)luaL_error(L, "not enough memory");
-    }
-    if (code != PRA_ERR_SAMPLE_LIMIT && code != PRA_ERR_RESPONSE_TOO_LARGE &&
-        code != PRA_ERR_CANCELLED) {
-        (void)luaL_error(L, "%s", err->code ? err->message : pra_strerror(code));
-    }
     lua_createtable(L, 0, 2);
     set_integer(L, "code", code);
-    (void)lua_pushstring(L, err->code ? err->message : pra_strerror(code));
+    (void)lua_pushstring(L, message);
     lua_setfield(L, -2, "message");
     luaL_setmetatable(L, PRA__LUA_VERDICT);
     (void)lua_error(L);
+}
+
+/* Raises what the sink refused: its limits are the reader's fault, a series the script's. */
+static void check_sink(lua_State *L, int code, const pra_error *err)
+{
+    const char *message = err->code ? err->message : pra_strerror(code);
+    switch (code) {
+    case PRA_OK:
+        return;
+    case PRA_ERR_NOMEM:
+        raise_verdict(L, PRA_ERR_RETRY, message);
+        return;
+    case PRA_ERR_SAMPLE_LIMIT:
+    case PRA_ERR_RESPONSE_TOO_LARGE:
+    case PRA_ERR_CANCELLED:
+        raise_verdict(L, code, message);
+        return;
+    default:
+        (void)luaL_error(L, "%s", message);
+    }
 }
 
 /* The samples of a series, in pieces: no memory taken for them. */

@@ -9,6 +9,7 @@ program.__index = program
 local folder = os.tmpname()
 os.remove(folder)
 assert(os.execute("mkdir " .. folder))
+program.folder = folder
 
 function program.write_file(name, text)
   local path = folder .. "/" .. name

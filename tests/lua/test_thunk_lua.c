@@ -11,6 +11,8 @@
 
 #include <cmocka.h>
 
+#include "support/failing_alloc.h"
+
 int luaopen_prom_remote_api_core(lua_State *L);
 
 /* ---- an allocator that fails on demand */
@@ -462,6 +464,82 @@ static void test_late(void **state)
     tear_down(&f);
 }
 
+/* ---- the library's own memory fails while a script runs */
+
+struct reader {
+    struct fixture *f;
+    struct script script;
+    pra_buffer *body;
+};
+
+static int answer(pra_exchange *x)
+{
+    const void *piece;
+    size_t len;
+    int code = pra_exchange_run(x);
+    int32_t status = pra_exchange_status(x);
+    while (code == PRA_OK) {
+        code = pra_exchange_body(x, &piece, &len);
+    }
+    assert_true(status == 200 || status == 503);
+    return status == 200 && code == PRA_DONE ? PRA_OK : PRA_ERR_NOMEM;
+}
+
+static int ask(pra_exchange *x, pra_buffer *body)
+{
+    pra_request_head head = {
+        .size = sizeof head, .method = STR("POST"), .target = STR("/api/v1/read")};
+    int code = pra_exchange_begin(x, &head);
+    if (code == PRA_OK) {
+        code = pra_exchange_feed(x, pra_buffer_data(body), pra_buffer_len(body));
+    }
+    if (code == PRA_OK) {
+        code = pra_exchange_end(x);
+    }
+    return code == PRA_OK ? answer(x) : PRA_ERR_NOMEM;
+}
+
+static int read_once(struct failing_alloc *alloc, void *arg)
+{
+    struct reader *r = arg;
+    pra_handler *handler = NULL;
+    pra_exchange *x = NULL;
+    assert_int_equal(protect(r->f->L, make_storage, &r->script), LUA_OK);
+    int code = pra_handler_new(&alloc->alloc, &r->f->storage, NULL, &handler, NULL);
+    if (code == PRA_OK) {
+        code = pra_exchange_new(handler, NULL, &x);
+    }
+    if (code == PRA_OK) {
+        code = ask(x, r->body);
+    }
+    pra_exchange_free(x);
+    pra_handler_free(handler);
+    return code;
+}
+
+static void test_library_memory(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "return { process_query = function(ctx, query, sink)\n"
+        "  for i = 1, 3 do\n"
+        "    local labels = { __name__ = 'up', long = ('x'):rep(1000) .. i }\n"
+        "    if query:matches(labels) then\n"
+        "      sink:add { labels = labels, timestamps = { 3, 2, 1 }, values = { 1, 2, 3 } }\n"
+        "    end\n"
+        "  end\n"
+        "end }";
+    struct fixture f;
+    set_up(&f, text);
+    struct reader r = {&f, {text, &f}, read_body()};
+    pra_storage first = f.storage;
+    const char *wrong = failing_alloc_loop(read_once, &r);
+    assert_string_equal(wrong ? wrong : "", "");
+    f.storage = first;
+    pra_buffer_free(r.body);
+    tear_down(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -479,6 +557,7 @@ int main(void)
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_creation),
         cmocka_unit_test(test_late),
+        cmocka_unit_test(test_library_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
