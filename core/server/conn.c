@@ -199,6 +199,16 @@ void pra__conns_stop(pra_server *s)
     (void)pthread_join(s->watchdog, NULL);
 }
 
+void pra__conns_end(pra_server *s)
+{
+    pthread_mutex_lock(&s->conns_lock);
+    for (pra__conn *c = s->conns; c; c = c->next)
+        (void)shutdown(c->fd, SHUT_RDWR);
+    while (s->conns)
+        (void)pthread_cond_wait(&s->conns_changed, &s->conns_lock);
+    pthread_mutex_unlock(&s->conns_lock);
+}
+
 /* ---- opening and closing */
 
 static void describe(pra__conn *c)
@@ -239,6 +249,8 @@ static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
     if (c->next)
         c->next->prev = c;
     s->conns = c;
+    if (atomic_load(&s->stopping)) /* it was accepted just before; pra__conns_end waits for it */
+        (void)shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&s->conns_lock);
     return c;
 }
@@ -253,6 +265,8 @@ static void close_conn(pra__conn *c)
         c->prev->next = c->next;
     else
         s->conns = c->next;
+    if (!s->conns)
+        pthread_cond_broadcast(&s->conns_changed);
     pthread_mutex_unlock(&s->conns_lock);
     pra__give(s, c->target, c->target_cap);
     pra__give(s, c->headers, c->header_cap * sizeof(*c->headers));

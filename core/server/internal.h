@@ -102,7 +102,7 @@ struct pra_server {
     bool has_conds;
 
     pthread_mutex_t conns_lock;
-    pthread_cond_t conns_changed; /* in_flight fell to 0, or watchdog_stop */
+    pthread_cond_t conns_changed; /* in_flight or conns fell to nothing, or watchdog_stop */
     pra__conn *conns;
     size_t in_flight;
     bool watchdog_stop;
@@ -113,7 +113,7 @@ struct pra_server {
     pra__worker *workers;
     pra__worker *free_workers;
     size_t detached; /* exchanges that left their worker with a large answer */
-    bool cut;        /* nobody waits for a worker any more */
+    bool cut;        /* nobody gets a worker any more */
 
     pthread_mutex_t checker_lock;
     pra_exchange *checker;
@@ -146,6 +146,8 @@ int pra__listen(const char *address_cstr, pra__listener *out, pra_error *err);
 /* conn.c */
 int pra__conns_start(pra_server *s);
 void pra__conns_stop(pra_server *s);
+/* Ends every connection and returns when none is left. */
+void pra__conns_end(pra_server *s);
 void pra__conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
                       enum MHD_ConnectionNotificationCode what);
 void pra__conn_enter(pra__conn *c, enum pra__phase phase);

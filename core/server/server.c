@@ -350,6 +350,8 @@ int pra_server_stop(pra_server *server, uint32_t grace_ms)
     s->cut = true;
     pthread_cond_broadcast(&s->worker_free);
     pthread_mutex_unlock(&s->workers_lock);
+    pra__conns_end(
+        s); /* libmicrohttpd 0.9.75 crashes if it is stopped during a malformed request */
     stop_daemons(s);
     pra__conns_stop(s);
     s->life = PRA__STOPPED;

@@ -45,7 +45,7 @@ static pra__worker *pop(pra_server *s)
     int rc = 0;
     while (!s->free_workers && !s->cut && rc != ETIMEDOUT)
         rc = pthread_cond_timedwait(&s->worker_free, &s->workers_lock, &until);
-    pra__worker *w = s->free_workers;
+    pra__worker *w = s->cut ? NULL : s->free_workers;
     if (w)
         s->free_workers = w->next_free;
     pthread_mutex_unlock(&s->workers_lock);

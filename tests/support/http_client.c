@@ -14,7 +14,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { GUARD_SECONDS = 20 };
+enum { GUARD_SECONDS = 120 };
 
 static void die(const char *what)
 {

@@ -20,7 +20,7 @@ struct http_answer {
     size_t body_len;
 };
 
-/* Connects to 127.0.0.1; aborts the test program when it cannot. Reads give up after 20 s. */
+/* Connects to 127.0.0.1; aborts the test program when it cannot. Reads give up after 120 s. */
 void http_open(struct http_client *c, uint16_t port);
 void http_close(struct http_client *c);
 /* 1, or 0 when the other side has closed. */
@@ -28,7 +28,7 @@ int http_send(struct http_client *c, const void *data, size_t len);
 int http_send_text(struct http_client *c, const char *text);
 /* Reads one answer; answers 100 as any other. is_head: the body is announced but not sent. */
 void http_read(struct http_client *c, struct http_answer *a, int is_head);
-/* 1 if the other side closes within 20 s (bytes before that are skipped), else 0. */
+/* 1 if the other side closes within 120 s (bytes before that are skipped), else 0. */
 int http_ends(struct http_client *c);
 /* The value of a header, cut into out; returns out, or NULL if there is none. */
 const char *http_header(const struct http_answer *a, const char *name, char *out, size_t cap);

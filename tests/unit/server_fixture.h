@@ -244,6 +244,17 @@ static inline struct http_answer get(const struct fixture *f, const char *method
     return a;
 }
 
+/* Asks until the server's metrics hold this line. */
+static inline void await_metric(const struct fixture *f, const char *line)
+{
+    for (int there = 0; !there;) {
+        struct http_answer a = get(f, "GET", "/metrics");
+        assert_int_equal(a.status, 200);
+        there = strstr(a.body, line) != NULL;
+        free(a.body);
+    }
+}
+
 static inline void assert_serves(struct fixture *f)
 {
     assert_int_equal(post_alone(f), 204);

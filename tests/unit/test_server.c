@@ -218,11 +218,7 @@ static void pending_bodies_are_bounded_together(void **state)
                                              "Content-Length: 60001\r\n\r\n"));
         assert_true(http_send(&held[i], part, sizeof(part)));
     }
-    for (int there = 0; !there;) {
-        struct http_answer a = get(&f, "GET", "/metrics");
-        there = strstr(a.body, "pra_pending_bytes 180003\n") != NULL;
-        free(a.body);
-    }
+    await_metric(&f, "pra_pending_bytes 180003\n");
     http_open(&c, f.port);
     assert_int_equal(post(&c, part, sizeof(part)), 503);
     http_close(&c);

@@ -12,6 +12,18 @@ static void pause_ms(long ms)
 
 /* ---- slow and idle clients */
 
+/* A connection that has been used; again and again, where this program is as slow as the clients
+ * that are to be cut off. */
+static void open_used(struct http_client *c, const struct fixture *f)
+{
+    for (;;) {
+        http_open(c, f->port);
+        if (post(c, write_body, WRITE_LEN) == 204)
+            return;
+        http_close(c);
+    }
+}
+
 static void slow_heads_bodies_and_idle_connections_are_cut_off(void **state)
 {
     (void)state;
@@ -26,26 +38,27 @@ static void slow_heads_bodies_and_idle_connections_are_cut_off(void **state)
     assert_true(http_ends(&c));
     http_close(&c);
     http_open(&c, f.port); /* half a request line */
-    assert_true(http_send_text(&c, "POST /wri"));
+    (void)http_send_text(&c, "POST /wri");
     assert_true(http_ends(&c));
     http_close(&c);
-    http_open(&c, f.port); /* half a head, on a connection that has been used */
-    assert_int_equal(post(&c, write_body, WRITE_LEN), 204);
-    assert_true(http_send_text(&c, "POST /write HTTP/1.1\r\nHos"));
+    open_used(&c, &f); /* half a head, on a connection that has been used */
+    (void)http_send_text(&c, "POST /write HTTP/1.1\r\nHos");
     assert_true(http_ends(&c));
     http_close(&c);
     http_open(&c, f.port); /* half a body */
-    assert_true(http_send_text(&c, "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
-                                   "Content-Length: 33\r\n\r\nabc"));
+    (void)http_send_text(&c, "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
+                             "Content-Length: 33\r\n\r\nabc");
     assert_true(http_ends(&c));
     http_close(&c);
-    assert_serves(&f);
+    open_used(&c, &f);
+    http_close(&c);
     finish(&f);
 }
 
 static void trickling_does_not_extend_a_deadline(void **state)
 {
     (void)state;
+    enum { MOST = 20000 };
     struct fixture f;
     prepare(&f);
     f.opts.header_timeout_ms = 60;
@@ -58,11 +71,11 @@ static void trickling_does_not_extend_a_deadline(void **state)
         (void)http_send_text(&c, body ? "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
                                         "Content-Length: 100000\r\n\r\n"
                                       : "POST /write HTTP/1.1\r\nX: ");
-        while (sent < 4000 && http_send_text(&c, "a")) { /* 20 s unless cut off */
+        while (sent < MOST && http_send_text(&c, "a")) { /* 100 s unless cut off */
             sent++;
             pause_ms(5);
         }
-        assert_true(sent < 4000);
+        assert_true(sent < MOST);
         http_close(&c);
     }
     finish(&f);
@@ -120,15 +133,7 @@ static void reader_that_stops_reading_is_cut_off(void **state)
     start(&f);
     http_open(&c, f.port);
     send_read(&c);
-    for (int i = 0; i < 400; i++) { /* 20 s unless cut off */
-        struct http_answer a = get(&f, "GET", "/metrics");
-        int alone = strstr(a.body, "pra_connections 1\n") != NULL;
-        free(a.body);
-        if (alone)
-            break;
-        pause_ms(50);
-        assert_int_not_equal(i, 399);
-    }
+    await_metric(&f, "pra_connections 1\n"); /* the one that asks */
     assert_true(http_ends(&c));
     http_close(&c);
     finish(&f);
@@ -280,7 +285,7 @@ static void stop_finishes_what_is_in_flight(void **state)
     gate(&f.store, 1);
     assert_int_equal(pthread_create(&first.thread, NULL, send_one, &first), 0);
     await_inside(&f.store, 1);
-    struct stopper stop = {.server = f.server, .grace_ms = 20000};
+    struct stopper stop = {.server = f.server, .grace_ms = 120000};
     assert_int_equal(pthread_create(&stop.thread, NULL, stop_server, &stop), 0);
     int status = 200;
     while (status == 200) { /* until the stop has begun */
@@ -328,11 +333,7 @@ static void stop_waits_for_the_storage_but_not_for_a_worker(void **state)
     assert_int_equal(pthread_create(&working.thread, NULL, send_one, &working), 0);
     await_inside(&f.store, 1);
     assert_int_equal(pthread_create(&waiting.thread, NULL, send_one, &waiting), 0);
-    for (int busy = 0; !busy;) { /* until its body is there */
-        struct http_answer a = get(&f, "GET", "/metrics");
-        busy = strstr(a.body, "pra_pending_bytes 33\n") != NULL;
-        free(a.body);
-    }
+    await_metric(&f, "pra_pending_bytes 33\n");
     struct stopper stop = {.server = f.server, .grace_ms = 10};
     assert_int_equal(pthread_create(&stop.thread, NULL, stop_server, &stop), 0);
     pthread_join(waiting.thread, NULL);
@@ -343,6 +344,26 @@ static void stop_waits_for_the_storage_but_not_for_a_worker(void **state)
     assert_int_equal(stop.rc, PRA_DONE);
     assert_int_equal(f.store.samples, 1);
     finish(&f);
+}
+
+/* libmicrohttpd can crash when it is stopped while it refuses a request by itself. */
+static void stop_in_the_middle_of_nonsense(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 20, CLIENTS = 16 };
+    for (int round = 0; round < ROUNDS; round++) {
+        struct fixture f;
+        struct http_client clients[CLIENTS];
+        start_default(&f);
+        for (int i = 0; i < CLIENTS; i++)
+            http_open(&clients[i], f.port);
+        for (int i = 0; i < CLIENTS; i++)
+            (void)http_send_text(&clients[i], "GET / HTTP/9.9\r\n\r\n");
+        (void)pra_server_stop(f.server, 0);
+        for (int i = 0; i < CLIENTS; i++)
+            http_close(&clients[i]);
+        finish(&f);
+    }
 }
 
 /* ---- the server's own pages */
@@ -537,6 +558,7 @@ int main(void)
         cmocka_unit_test(stop_finishes_what_is_in_flight),
         cmocka_unit_test(stop_cuts_off_what_takes_longer_than_the_grace),
         cmocka_unit_test(stop_waits_for_the_storage_but_not_for_a_worker),
+        cmocka_unit_test(stop_in_the_middle_of_nonsense),
         cmocka_unit_test(pages_answer),
         cmocka_unit_test(host_header_cannot_inject_into_the_page),
         cmocka_unit_test(metrics_count),
