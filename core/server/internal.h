@@ -26,6 +26,9 @@
 #include "log.h"
 #include "metrics.h"
 
+/* Per connection, for the head and one read: a head of 64 KiB has room. */
+enum { CONNECTION_BYTES = 96 << 10 };
+
 /* An answer; status is 0 while there is none. With a status and without a response there was no
  * memory for it. */
 typedef struct pra__answer {
@@ -164,10 +167,6 @@ void pra__workers_fini(pra_server *s);
 /* Waits up to worker_wait_ms; NULL with err filled if there is none by then. */
 pra__worker *pra__worker_take(pra_server *s, pra_error *err);
 void pra__worker_give(pra_server *s, pra__worker *w);
-/* Takes the exchange out of the worker, for an answer that is still to be sent. NULL if too many
- * are out already. */
-pra_exchange *pra__worker_detach(pra_server *s, pra__worker *w);
-void pra__detached_free(pra_server *s, pra_exchange *x);
 
 /* answer.c */
 /* Copies text; content_type may be NULL. */
@@ -179,7 +178,7 @@ void pra__answer_line(pra__answer *out, unsigned status, const char *fmt, ...)
 void pra__answer_header(pra__answer *a, const char *name, const char *value);
 /* The exchange's answer, copied whole. */
 void pra__answer_copy(pra__answer *out, pra_server *s, pra_exchange *x);
-/* The exchange's answer; gives the worker back now, or when the answer has been sent. */
+/* The exchange's answer; gives the worker back. */
 void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w);
 
 /* request.c: libmicrohttpd's callbacks */

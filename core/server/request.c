@@ -134,12 +134,26 @@ static bool push_header(pra__conn *c, pra_header header)
     return true;
 }
 
+/* libmicrohttpd before 0.9.76 continues the *name* of a header with a line folded below it, and
+ * keeps the value: "Content-Length:" above " 9" becomes "Content-Length9". Then a proxy that
+ * unfolds, and this server, see two lengths. What shows it: the value does not follow its name. */
+static bool is_folded(const char *name, size_t name_len, const char *value)
+{
+    size_t gap = (uintptr_t)value - (uintptr_t)(name + name_len);
+    if (gap == 0 || gap > CONNECTION_BYTES)
+        return true;
+    for (size_t i = 1; i < gap; i++)
+        if (name[name_len + i] != ' ' && name[name_len + i] != '\t')
+            return true;
+    return false;
+}
+
 static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const char *name,
                                    size_t name_len, const char *value, size_t value_len)
 {
     (void)kind;
     struct framing *f = cls;
-    f->bad_name |= !is_token(name, name_len);
+    f->bad_name |= !is_token(name, name_len) || is_folded(name, name_len, value);
     if (equals_nocase(name, name_len, "content-length")) {
         f->lengths++;
         f->conn->body_announced = strtoull(value, NULL, 10); /* libmicrohttpd has checked it */

@@ -11,9 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Per connection, for the head and one read: a head of 64 KiB has room. */
-enum { CONNECTION_BYTES = 96 << 10 };
-
 /* Left to the storage and others when connections are fitted into the limit of open files. */
 enum { SPARE_FILES = 24 };
 

@@ -249,6 +249,12 @@ static void ambiguous_lengths_are_refused(void **state)
         "Transfer-Encoding: identity\r\n\r\n",
         "Content-Length : 3\r\n\r\nabc",
         "Bad\tName: 3\r\n\r\n",
+        "Content-Length:\r\n 3\r\n\r\nabc",
+        "Content-Length: 3\r\n\t0\r\n\r\nabc",
+        "Content: 3\r\n -Length\r\n\r\nabc",
+        "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n",
+        "Transfer: chunked\r\n -Encoding\r\n\r\n0\r\n\r\n",
+        "X-Scope-OrgID: a\r\n b\r\nContent-Length: 0\r\n\r\n",
     };
     struct fixture f;
     start_default(&f);
