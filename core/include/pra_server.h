@@ -8,8 +8,8 @@
  *
  * One thread per connection reads requests; at most `workers` of them are in the handler at one
  * time. A request takes a worker only when its whole body is there, and leaves it before its answer
- * is sent (answers over 256 KiB keep an exchange of their own, at most `workers` of them), so slow
- * clients hold memory bounded by max_pending_bytes, and no worker.
+ * is sent, so slow clients hold no worker, and memory bounded by max_pending_bytes: once for
+ * bodies, once for answers over 256 KiB.
  */
 #ifndef PRA_SERVER_H
 #define PRA_SERVER_H
@@ -53,7 +53,8 @@ typedef struct pra_server_opts {
     const char *description_cstr; /**< what the page at / says about the storage; NULL = nothing;
                                      copied */
     uint64_t max_pending_bytes;   /**< bodies that have arrived and wait for their end or a worker,
-                                     together; past it 503; default 512 MiB */
+                                     together; past it 503; default 512 MiB. As much
+                                     again for large answers that are being sent */
     uint64_t stack_bytes;         /**< of a connection's thread, where storage callbacks run;
                                      default 1 MiB */
 } pra_server_opts;

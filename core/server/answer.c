@@ -73,32 +73,21 @@ void pra__answer_copy(pra__answer *out, pra_server *s, pra_exchange *x)
     pra_buffer_free(whole);
 }
 
-/* ---- large answers: the exchange stays until they are sent */
+/* ---- large answers wait for their client in memory of their own: no client, however slow, holds a
+ * worker or what the worker needed to make the answer */
 
 struct large {
     pra_server *server;
-    pra__worker *worker; /* NULL: the exchange has left its worker */
-    pra_exchange *exchange;
-    const char *piece;
-    size_t piece_len;
+    size_t len;
+    char bytes[];
 };
 
 static ssize_t read_large(void *cls, uint64_t pos, char *buf, size_t max)
 {
-    struct large *l = cls;
-    (void)pos;
-    while (l->piece_len == 0) {
-        const void *piece;
-        int rc = pra_exchange_body(l->exchange, &piece, &l->piece_len);
-        if (rc)
-            return rc == PRA_DONE ? MHD_CONTENT_READER_END_OF_STREAM
-                                  : MHD_CONTENT_READER_END_WITH_ERROR;
-        l->piece = piece;
-    }
-    size_t n = l->piece_len < max ? l->piece_len : max;
-    memcpy(buf, l->piece, n);
-    l->piece += n;
-    l->piece_len -= n;
+    const struct large *l = cls;
+    size_t left = l->len - (size_t)pos;
+    size_t n = left < max ? left : max;
+    memcpy(buf, l->bytes + pos, n);
     return (ssize_t)n;
 }
 
@@ -106,33 +95,52 @@ static void free_large(void *cls)
 {
     struct large *l = cls;
     pra_server *s = l->server;
-    if (l->worker)
-        pra__worker_give(s, l->worker);
-    else
-        pra__detached_free(s, l->exchange);
-    pra__give(s, l, sizeof(*l));
+    atomic_fetch_sub(&s->metrics.pending_answer_bytes, l->len);
+    pra__give(s, l, sizeof(*l) + l->len);
 }
 
-static void answer_large(pra__answer *out, pra_server *s, pra__worker *w, uint64_t length)
+/* Room for an answer of len bytes. NULL if those that wait already leave none. */
+static struct large *large_new(pra_server *s, size_t len)
 {
-    struct large *l = pra__take(s, NULL, 0, sizeof(*l));
+    atomic_uint_fast64_t *pending = &s->metrics.pending_answer_bytes;
+    struct large *l = NULL;
+    if (len > s->opts.max_pending_bytes)
+        return NULL;
+    if (atomic_fetch_add(pending, len) + len <= s->opts.max_pending_bytes)
+        l = pra__take(s, NULL, 0, sizeof(*l) + len);
+    if (l)
+        *l = (struct large){.server = s};
+    else
+        atomic_fetch_sub(pending, len);
+    return l;
+}
+
+static int fill_large(struct large *l, pra_exchange *x)
+{
+    const void *piece = NULL;
+    size_t len = 0;
+    int rc;
+    while ((rc = pra_exchange_body(x, &piece, &len)) == PRA_OK) {
+        memcpy(l->bytes + l->len, piece, len);
+        l->len += len;
+    }
+    return rc;
+}
+
+static void answer_large(pra__answer *out, pra_server *s, pra_exchange *x, size_t length)
+{
+    struct large *l = large_new(s, length);
     if (!l) {
-        no_answer(out, "out of memory");
-        pra__worker_give(s, w);
+        pra__metrics_refused(&s->metrics, "nomem");
+        no_answer(out, "too many large answers are being sent");
         return;
     }
-    *l = (struct large){.server = s, .worker = w, .exchange = w->exchange};
-    /* With the length known the storage has done its part, and the worker can go on without this
-     * exchange. A streamed answer still asks the storage while it is sent. */
-    if (length != UINT64_MAX && pra__worker_detach(s, w)) {
-        l->worker = NULL;
-        pra__worker_give(s, w);
-    }
-    out->status = (unsigned)pra_exchange_status(l->exchange);
-    out->response = MHD_create_response_from_callback(
-        length == UINT64_MAX ? MHD_SIZE_UNKNOWN : length, BLOCK_BYTES, read_large, l, free_large);
+    (void)fill_large(l, x);
+    out->status = (unsigned)pra_exchange_status(x);
+    out->response =
+        MHD_create_response_from_callback(l->len, BLOCK_BYTES, read_large, l, free_large);
     if (out->response)
-        copy_headers(out, l->exchange);
+        copy_headers(out, x);
     else
         free_large(l);
 }
@@ -141,9 +149,11 @@ void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w)
 {
     uint64_t length = pra_exchange_body_length(w->exchange);
     if (length > COPY_BYTES) {
-        answer_large(out, s, w, length);
-        return;
+        answer_large(out, s, w->exchange, (size_t)length);
+        pra_exchange_free(w->exchange); /* too much memory to keep for a next time */
+        w->exchange = NULL;
+    } else {
+        pra__answer_copy(out, s, w->exchange);
     }
-    pra__answer_copy(out, s, w->exchange);
     pra__worker_give(s, w);
 }

@@ -115,7 +115,6 @@ struct pra_server {
     pthread_cond_t worker_free;
     pra__worker *workers;
     pra__worker *free_workers;
-    size_t detached; /* exchanges that left their worker with a large answer */
     bool cut;        /* nobody gets a worker any more */
 
     pthread_mutex_t checker_lock;

@@ -219,6 +219,10 @@ static int write_gauges(pra__metrics *m, uint32_t workers, pra_buffer *out)
                     "Memory of bodies that wait for their end or a worker.",
                     atomic_load(&m->pending_bytes));
     if (!rc)
+        rc = single(out, "pra_pending_answer_bytes", "gauge",
+                    "Bytes of large answers that wait for their clients to take them.",
+                    atomic_load(&m->pending_answer_bytes));
+    if (!rc)
         rc = single(out, "pra_workers", "gauge", "Requests that can be in the handler at one time.",
                     workers);
     if (!rc)

@@ -78,24 +78,3 @@ void pra__worker_give(pra_server *s, pra__worker *w)
     pthread_cond_signal(&s->worker_free);
     pthread_mutex_unlock(&s->workers_lock);
 }
-
-pra_exchange *pra__worker_detach(pra_server *s, pra__worker *w)
-{
-    pra_exchange *x = NULL;
-    pthread_mutex_lock(&s->workers_lock);
-    if (s->detached < s->opts.workers) {
-        s->detached++;
-        x = w->exchange;
-        w->exchange = NULL;
-    }
-    pthread_mutex_unlock(&s->workers_lock);
-    return x;
-}
-
-void pra__detached_free(pra_server *s, pra_exchange *x)
-{
-    pra_exchange_free(x);
-    pthread_mutex_lock(&s->workers_lock);
-    s->detached--;
-    pthread_mutex_unlock(&s->workers_lock);
-}

@@ -2,6 +2,7 @@
 /* Slow clients, full servers, stopping, and the server's own pages. */
 #include "server_fixture.h"
 
+#include <sys/socket.h>
 #include <time.h>
 
 static void pause_ms(long ms)
@@ -105,20 +106,58 @@ static void idle_and_slow_connections_do_not_hold_up_others(void **state)
     finish(&f);
 }
 
+/* Sends a read and takes no more of its answer than the status. */
+static int begin_read(const struct fixture *f, struct http_client *c)
+{
+    char head[13] = "";
+    http_open(c, f->port);
+    send_read(c);
+    assert_int_equal(recv(c->fd, head, 12, MSG_WAITALL), 12);
+    return (int)strtol(head + 9, NULL, 10);
+}
+
 static void slow_readers_hold_no_worker(void **state)
 {
     (void)state;
+    enum { READERS = 4 };
     struct fixture f;
-    struct http_client c;
+    struct http_client c[READERS];
     prepare(&f);
     f.opts.workers = 1;
-    f.store.answer_samples = 3000000; /* some 30 MB: more than sockets buffer */
+    f.store.answer_samples = 1000000; /* some 10 MB: more than sockets buffer */
     start(&f);
+    for (int i = 0; i < READERS; i++) {
+        assert_int_equal(begin_read(&f, &c[i]), 200);
+        assert_serves(&f);
+    }
+    for (int i = 0; i < READERS; i++)
+        http_close(&c[i]); /* and they never take their answers */
+    assert_serves(&f);
+    finish(&f);
+}
+
+static void answers_not_taken_are_bounded_together(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client slow, c;
+    prepare(&f);
+    f.opts.max_pending_bytes = UINT64_C(15) << 20;
+    f.store.answer_samples = 1000000;
+    start(&f);
+    assert_int_equal(begin_read(&f, &slow), 200);
     http_open(&c, f.port);
     send_read(&c);
-    assert_serves(&f);
-    http_close(&c); /* and it never takes its answer */
-    assert_serves(&f);
+    assert_int_equal(status_of(&c), 503);
+    assert_int_equal(post(&c, write_body, WRITE_LEN), 204); /* on the same connection */
+    http_close(&slow);
+    for (int status = 503, i = 0; status == 503 && i < 1000; i++) {
+        pause_ms(10);
+        send_read(&c);
+        status = status_of(&c);
+        assert_true(status == 200 || i < 999);
+    }
+    http_close(&c);
     finish(&f);
 }
 
@@ -550,6 +589,7 @@ int main(void)
         cmocka_unit_test(trickling_does_not_extend_a_deadline),
         cmocka_unit_test(idle_and_slow_connections_do_not_hold_up_others),
         cmocka_unit_test(slow_readers_hold_no_worker),
+        cmocka_unit_test(answers_not_taken_are_bounded_together),
         cmocka_unit_test(reader_that_stops_reading_is_cut_off),
         cmocka_unit_test(workers_bound_the_requests_in_the_storage),
         cmocka_unit_test(waiting_too_long_for_a_worker_gives_503),
