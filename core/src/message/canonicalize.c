@@ -68,15 +68,13 @@ static int are_utf8(const char *base, const pra_label_span *labels, size_t count
     return 1;
 }
 
-/* Where the strings stand one after the other with little between them, as they do in a message,
- * one scan over all of it answers for each of them: what is between is ASCII too. */
-static int are_text(const char *base, const pra_label_span *labels, size_t count, size_t bytes,
-                    int ascending)
+/* Strings that begin one after the other, as they do in a message, do not overlap: one scan over
+ * all of them answers for each, as what stands between them is mostly ASCII too. */
+static int are_text(const char *base, const pra_label_span *labels, size_t count, int ascending)
 {
     const pra_label_span *last = &labels[count - 1];
     size_t start = labels[0].name.off;
-    size_t len = (size_t)last->value.off + last->value.len - start;
-    if (ascending && len <= bytes + 16 * count && is_ascii(base + start, len))
+    if (ascending && is_ascii(base + start, (size_t)last->value.off + last->value.len - start))
         return 1;
     return are_utf8(base, labels, count);
 }
@@ -85,7 +83,7 @@ static int are_text(const char *base, const pra_label_span *labels, size_t count
 static int is_canonical(const pra_columns *c, const pra_label_span *labels, size_t count)
 {
     uint64_t before = 0;
-    size_t bytes = 0, end = 0;
+    uint32_t begun = 0;
     int ascending = 1;
     if (count == 0)
         return 0;
@@ -97,11 +95,10 @@ static int is_canonical(const pra_columns *c, const pra_label_span *labels, size
         if (now < before || (now == before && i && compare_names(c->base, l - 1, l) >= 0))
             return 0;
         before = now;
-        bytes += (size_t)l->name.len + l->value.len;
-        ascending &= l->name.off >= end && l->value.off >= l->name.off + l->name.len;
-        end = (size_t)l->value.off + l->value.len;
+        ascending &= l->name.off >= begun && l->value.off >= l->name.off;
+        begun = l->value.off;
     }
-    return are_text(c->base, labels, count, bytes, ascending);
+    return are_text(c->base, labels, count, ascending);
 }
 
 /* ---- putting labels in order */
@@ -278,6 +275,22 @@ static void hand_over(pra_write_request *req, const pra_columns *view, size_t in
     req->busy = 0;
 }
 
+/* A series that is not canonical yet: changed, or taken out. Returns 1 if it is taken out. */
+static int settle(pra_write_request *req, const pra_columns *view, size_t index,
+                  pra_label_span *labels, size_t count, struct kept *k, const struct reject *reject)
+{
+    pra_error why = {0};
+    size_t left = count;
+    int rc = make_canonical(view->base, labels, &left, index, &why);
+    if (!k->moving && (rc || left != count))
+        keep_all_before(k, &req->cols, view, index);
+    if (rc)
+        hand_over(req, view, index, &why, reject);
+    else if (k->moving)
+        keep_series(&req->cols, k, view, index, left);
+    return rc != PRA_OK;
+}
+
 static int64_t canonicalize(pra_write_request *req, pra_columns *view, const struct reject *reject)
 {
     struct pra__columns *c = &req->cols;
@@ -288,19 +301,10 @@ static int64_t canonicalize(pra_write_request *req, pra_columns *view, const str
         size_t count = view->label_offsets[i + 1] - first;
         pra_label_span *labels =
             count ? PRA__COLUMN(pra_label_span, c, PRA__COL_LABELS) + first : NULL;
-        size_t left = count;
-        pra_error why = {0};
-        int rc = PRA_OK;
         if (!is_canonical(view, labels, count))
-            rc = make_canonical(view->base, labels, &left, i, &why);
-        if (!k.moving && (rc || left != count))
-            keep_all_before(&k, c, view, i);
-        if (rc) {
-            hand_over(req, view, i, &why, reject);
-            rejected++;
-        } else if (k.moving) {
-            keep_series(c, &k, view, i, left);
-        }
+            rejected += settle(req, view, i, labels, count, &k, reject);
+        else if (k.moving)
+            keep_series(c, &k, view, i, count);
     }
     if (k.moving)
         cut_to_kept(c, &k);
