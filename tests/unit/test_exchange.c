@@ -275,6 +275,37 @@ static void a_storage_is_destroyed_when_its_handler_cannot_be_made(void **state)
     assert_int_equal(toy.destroyed, 1);
     assert_null(handler);
     assert_int_equal(err.code, PRA_ERR_UNSUPPORTED_OPTION);
+    assert_int_equal(pra_handler_new(NULL, &storage, NULL, NULL, &err), PRA_ERR_INVALID_ARG);
+    assert_int_equal(toy.destroyed, 2);
+}
+
+/* What a caller with a newer header reads of its own fields is zero, not what was there before. */
+static void what_is_not_known_here_is_handed_out_as_zero(void **state)
+{
+    struct fixture *f = *state;
+    struct {
+        pra_limits known;
+        uint64_t unknown;
+    } limits;
+    struct {
+        pra_exchange_stats known;
+        uint64_t unknown;
+    } stats;
+    memset(&limits, 0xFF, sizeof(limits));
+    memset(&stats, 0xFF, sizeof(stats));
+    limits.known.size = sizeof(limits);
+    stats.known.size = sizeof(stats);
+    assert_int_equal(pra_handler_limits(f->handler, &limits.known), PRA_OK);
+    assert_int_equal(pra_exchange_get_stats(f->x, &stats.known), PRA_OK);
+    assert_int_equal(limits.known.size, sizeof(limits));
+    assert_int_equal(limits.known.max_queries, 1000);
+    assert_int_equal(limits.unknown, 0);
+    assert_int_equal(stats.known.size, sizeof(stats));
+    assert_int_equal(stats.known.status, 0);
+    assert_int_equal(stats.unknown, 0);
+    stats.known.size = limits.known.size = 4;
+    assert_int_equal(pra_handler_limits(f->handler, &limits.known), PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_exchange_get_stats(f->x, &stats.known), PRA_ERR_INVALID_ARG);
 }
 
 int main(void)
@@ -285,6 +316,7 @@ int main(void)
         TEST(stepped_write_then_read),
         TEST(W22_what_the_storage_refuses_is_told_by_name),
         TEST(an_exchange_used_from_its_own_callback_is_busy),
+        TEST(what_is_not_known_here_is_handed_out_as_zero),
         cmocka_unit_test(a_storage_is_destroyed_when_its_handler_cannot_be_made),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,6 +18,19 @@ int pra__opts_copy(void *dst, size_t known, const void *src, size_t src_size)
     return PRA_OK;
 }
 
+int pra__struct_out(void *out, const void *src, size_t src_size)
+{
+    size_t size;
+    memcpy(&size, out, sizeof(size));
+    if (size < sizeof(size))
+        return PRA_ERR_INVALID_ARG;
+    char *to = out;
+    size_t known = size < src_size ? size : src_size;
+    memcpy(to + sizeof(size), (const char *)src + sizeof(size), known - sizeof(size));
+    memset(to + known, 0, size - known);
+    return PRA_OK;
+}
+
 static void or_default(uint64_t *field, uint64_t value, uint64_t most)
 {
     if (*field == 0)

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/alloc.h"
+#include "base/limits.h"
 
 _Static_assert(sizeof(pra_span) == 8 && sizeof(pra_label_span) == 16, "fixed layout");
 _Static_assert(sizeof(pra_histogram) == 128 && sizeof(pra_metadata) == 32, "fixed layout");
@@ -271,19 +272,6 @@ static void view_histograms(const struct pra__columns *c, pra_columns *v)
     v->negative_count_count = c->col[PRA__COL_NEGATIVE_COUNTS].len;
     v->custom_values = c->col[PRA__COL_CUSTOM_VALUES].data;
     v->custom_value_count = c->col[PRA__COL_CUSTOM_VALUES].len;
-}
-
-int pra__struct_out(void *out, const void *src, size_t src_size)
-{
-    size_t size;
-    memcpy(&size, out, sizeof(size));
-    if (size < sizeof(size))
-        return PRA_ERR_INVALID_ARG;
-    char *to = out;
-    size_t known = size < src_size ? size : src_size;
-    memcpy(to + sizeof(size), (const char *)src + sizeof(size), known - sizeof(size));
-    memset(to + known, 0, size - known);
-    return PRA_OK;
 }
 
 int pra__columns_view(const struct pra__columns *c, pra_columns *out)

@@ -112,11 +112,6 @@ pra_range *pra__bucket_range(pra_histogram *h, int i);
 /* Fills what a caller sees. out->size is set. */
 int pra__columns_view(const struct pra__columns *c, pra_columns *out);
 
-/* Copies a size-first struct of src_size bytes to a caller whose struct may be older or newer:
- * out's own size stays, what is not known here becomes zero. PRA_ERR_INVALID_ARG if its size is
- * less than a size_t. */
-int pra__struct_out(void *out, const void *src, size_t src_size);
-
 #define PRA__COLUMN(type, c, id) ((type *)(c)->col[id].data)
 
 #endif

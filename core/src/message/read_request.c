@@ -5,7 +5,6 @@
 
 #include "base/alloc.h"
 #include "base/limits.h"
-#include "message/columns.h"
 
 int pra_read_request_new(const pra_alloc *alloc, pra_read_request **out)
 {

@@ -322,11 +322,9 @@ pra_series_sink *pra_exchange_sink(pra_exchange *x, size_t index)
 
 int pra_exchange_get_stats(const pra_exchange *x, pra_exchange_stats *out)
 {
-    size_t size = out ? out->size : 0;
-    if (size < sizeof(size_t))
+    if (!x || !out)
         return PRA_ERR_INVALID_ARG;
     pra_exchange_stats stats = x->stats;
-    stats.size = size;
     stats.endpoint = x->endpoint;
     stats.status = x->status;
     stats.code = x->error.code;
@@ -334,6 +332,5 @@ int pra_exchange_get_stats(const pra_exchange *x, pra_exchange_stats *out)
     stats.response_bytes = x->out.len;
     stats.rejected_samples = x->result.rejected[PRA_DATUM_SAMPLE];
     stats.rejected_series = x->result.rejected_series;
-    memcpy(out, &stats, size < sizeof(stats) ? size : sizeof(stats));
-    return PRA_OK;
+    return pra__struct_out(out, &stats, sizeof(stats));
 }

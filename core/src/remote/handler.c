@@ -30,25 +30,32 @@ static int configure(pra_handler *h, const pra_handler_opts *opts, pra_error *er
     return set_tenant_header(h, full.tenant_header_cstr, err);
 }
 
+/* Entries newer than those known here are refused, but destroy is in its place even then. */
+static int copy_entries(const pra_storage_vtbl *from, pra_storage_vtbl *out, pra_error *err)
+{
+    int rc = pra__opts_copy(out, sizeof(*out), from, from->size);
+    if (rc == PRA_OK)
+        return PRA_OK;
+    *out = (pra_storage_vtbl){0};
+    if (rc == PRA_ERR_UNSUPPORTED_OPTION)
+        out->destroy = from->destroy;
+    return pra__error(err, rc, 0, "storage entries: %s", pra_strerror(rc));
+}
+
 int pra_handler_new(const pra_alloc *alloc, const pra_storage *storage,
                     const pra_handler_opts *opts, pra_handler **out, pra_error *err)
 {
     pra_alloc a = pra__alloc_copy(alloc);
     pra_storage_vtbl vtbl;
-    if (!storage || !storage->vtbl || !out)
+    pra_handler *h = NULL;
+    if (!storage || !storage->vtbl)
         return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "a handler needs a storage");
-    int rc = pra__opts_copy(&vtbl, sizeof(vtbl), storage->vtbl, storage->vtbl->size);
-    if (rc)
-        memset(&vtbl, 0, sizeof(vtbl));
-    if (rc ==
-        PRA_ERR_UNSUPPORTED_OPTION) /* newer entries exist: the ones known here are in place */
-        vtbl.destroy = storage->vtbl->destroy;
-    pra_handler *h = rc ? NULL : pra__calloc(&a, sizeof(*h));
-    if (!rc && !h)
+    int rc = copy_entries(storage->vtbl, &vtbl, err);
+    if (rc == PRA_OK && !out)
+        rc = pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "out is missing");
+    if (rc == PRA_OK && !(h = pra__calloc(&a, sizeof(*h))))
         rc = pra__nomem(err);
-    else if (rc)
-        pra__error(err, rc, 0, "storage entries: %s", pra_strerror(rc));
-    else
+    if (rc == PRA_OK)
         rc = configure(h, opts, err);
     if (rc) {
         pra__free(&a, h, sizeof(*h));
@@ -75,12 +82,9 @@ void pra_handler_free(pra_handler *handler)
 
 int pra_handler_limits(const pra_handler *handler, pra_limits *out)
 {
-    size_t size = out ? out->size : 0;
-    if (!handler || size < sizeof(size_t))
+    if (!handler || !out)
         return PRA_ERR_INVALID_ARG;
-    memcpy(out, &handler->limits, size < sizeof(*out) ? size : sizeof(*out));
-    out->size = size;
-    return PRA_OK;
+    return pra__struct_out(out, &handler->limits, sizeof(handler->limits));
 }
 
 int pra_handler_metrics(pra_handler *handler, pra_buffer *out)
