@@ -2,6 +2,7 @@
 /* What the handler answers to whatever a peer sends, rule by rule (W-…, R-… as in the README):
  * every row driven and stepped, its body whole and byte by byte. */
 #include "handler_fixture.h"
+#include "support/failing_alloc.h"
 
 #define TYPE(value) "content-type: " value "\n"
 #define SNAPPY "content-encoding: snappy\n"
@@ -282,6 +283,38 @@ static void over_the_memory_budget(void **state)
     pra_buffer_free(body);
 }
 
+/* What an idle exchange holds is bounded by its parts (columns, queries, sinks, head, body, answer
+ * before and after compression), not by the number of queries or the size of the last request. */
+static void an_idle_exchange_keeps_little(void **state)
+{
+    (void)state;
+    enum { RETAIN = 8 << 10, PARTS = 7, QUERIES = 500, BODY = 100000 };
+    static char names[QUERIES + 1], value[BODY];
+    struct failing_alloc memory;
+    const pra_limits limits = {.size = sizeof(limits), .retain_bytes = RETAIN};
+    const pra_handler_opts opts = {.size = sizeof(opts), .limits = &limits};
+    failing_alloc_init(&memory);
+    struct hosted *h = hosted_new(&memory.alloc, &opts);
+    memset(names, 'a', QUERIES);
+    memset(value, 'x', BODY);
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        hosted_read(h, "a", ways[i]);
+        check_answer(h, 200);
+        size_t small = memory.live;
+        hosted_read(h, names, ways[i]);
+        check_answer(h, 200);
+        assert_in_range(memory.live, 1, small + PARTS * RETAIN);
+        hosted_expect_series(h, names);
+        hosted_write(h, (pra_str){value, BODY}, ways[i]);
+        check_answer(h, 204);
+        assert_in_range(memory.live, 1, small + PARTS * RETAIN);
+    }
+    struct hosted_storage *storage = h->storage;
+    hosted_free(h);
+    hosted_storage_free(storage);
+    assert_int_equal(memory.live, 0);
+}
+
 static void head_over_the_limit(void **state)
 {
     struct hosted *h = *state;
@@ -331,6 +364,7 @@ int main(void)
         TEST(every_row_leaves_the_exchange_usable),
         TEST(W08_body_over_the_limit_in_pieces),
         cmocka_unit_test(over_the_memory_budget),
+        cmocka_unit_test(an_idle_exchange_keeps_little),
         TEST(head_over_the_limit),
         TEST(calls_out_of_order_are_refused),
     };

@@ -114,19 +114,13 @@ static void free_scratch(pra_series_sink *sink)
     pra__free(&sink->alloc, sink->sorted, sink->sorted_cap * sizeof(*sink->sorted));
     pra__free(&sink->alloc, sink->timestamps_ms, sink->point_cap * sizeof(int64_t));
     pra__free(&sink->alloc, sink->values, sink->point_cap * sizeof(double));
-    sink->sorted = NULL;
-    sink->timestamps_ms = NULL;
-    sink->values = NULL;
-    sink->sorted_cap = sink->point_cap = sink->point_count = 0;
 }
 
-void pra__series_sink_trim(pra_series_sink *sink, size_t retain)
+size_t pra__series_sink_memory(const pra_series_sink *sink)
 {
-    pra__buffer_trim(&sink->series, retain);
-    pra__buffer_trim(&sink->labels, retain);
-    if (sink->point_cap * 2 * sizeof(int64_t) > retain)
-        free_scratch(sink);
-    sink->begun = 0;
+    return sizeof(*sink) + sink->series.cap + sink->labels.cap +
+           sink->sorted_cap * sizeof(*sink->sorted) +
+           sink->point_cap * (sizeof(*sink->timestamps_ms) + sizeof(*sink->values));
 }
 
 void pra_series_sink_free(pra_series_sink *sink)

@@ -24,8 +24,8 @@ int pra__series_sink_make(const pra_alloc *alloc, pra_series_sink **out);
 /* Empties it; budget is borrowed until the next start. */
 void pra__series_sink_start(pra_series_sink *sink, int64_t start_ms, int64_t end_ms,
                             pra__read_budget *budget);
-/* Empties it; keeps up to retain bytes of memory. */
-void pra__series_sink_trim(pra_series_sink *sink, size_t retain);
+/* Bytes of memory it holds, itself included. */
+size_t pra__series_sink_memory(const pra_series_sink *sink);
 /* The first limit or allocation that was hit, PRA_OK if none: the series here are not all that were
  * added. */
 int pra__series_sink_failure(const pra_series_sink *sink, pra_error *err);

@@ -35,11 +35,18 @@ static void add_error_headers(pra_exchange *x)
     add_retry_after(x);
 }
 
+/* The exchange may lie idle from now on. */
+static void stand(pra_exchange *x, int32_t status)
+{
+    x->phase = PRA_STEP_RESPOND;
+    x->status = status;
+    pra__exchange_drop_request(x);
+}
+
 /* The body is what x->out holds already, or else the error's message. */
 static void stand_error(pra_exchange *x)
 {
-    x->phase = PRA_STEP_RESPOND;
-    x->status = x->error.http_status;
+    stand(x, x->error.http_status);
     if (x->out.len == 0)
         (void)pra_buffer_append(&x->out, x->error.message, strlen(x->error.message));
     if (x->out.len) /* without memory for a body there is a status at least */
@@ -147,8 +154,7 @@ void pra__answer_write(pra_exchange *x, int code, const pra_error *err)
         answer_partly_written(x);
         return;
     }
-    x->phase = PRA_STEP_RESPOND;
-    x->status = 204;
+    stand(x, 204);
 }
 
 /* ── Reads ── */
@@ -191,8 +197,7 @@ void pra__answer_read(pra_exchange *x, int code, const pra_error *err)
         return;
     }
     x->stats.decoded_bytes = x->plain.len;
-    x->phase = PRA_STEP_RESPOND;
-    x->status = 200;
+    stand(x, 200);
     add_header(x, "Content-Type", "application/x-protobuf");
     add_header(x, "Content-Encoding", "snappy");
 }

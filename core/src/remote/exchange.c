@@ -42,27 +42,33 @@ void pra_exchange_free(pra_exchange *x)
     pra__free(&alloc, x, sizeof(*x));
 }
 
-static void forget_last(pra_exchange *x)
+static size_t retained(const pra_exchange *x)
 {
-    size_t retain = x->handler->limits.retain_bytes < SIZE_MAX
-                        ? (size_t)x->handler->limits.retain_bytes
-                        : SIZE_MAX;
+    uint64_t bytes = x->handler->limits.retain_bytes;
+    return bytes < SIZE_MAX ? (size_t)bytes : SIZE_MAX;
+}
+
+void pra__exchange_drop_request(pra_exchange *x)
+{
     if (x->write)
         pra_write_request_reset(x->write);
     if (x->read)
         pra_read_request_reset(x->read);
-    for (size_t i = 0; i < x->sink_count; i++)
-        pra__series_sink_trim(x->sinks[i], retain);
-    pra__arena_trim(&x->arena, retain);
-    pra__buffer_trim(&x->body, retain);
-    pra__buffer_trim(&x->out, retain);
-    pra__buffer_trim(&x->plain, retain);
+    pra__sinks_trim(x, retained(x));
+    pra__buffer_trim(&x->body, retained(x));
+    pra__buffer_trim(&x->plain, retained(x));
+}
+
+static void forget_last(pra_exchange *x)
+{
+    pra__exchange_drop_request(x);
+    pra__arena_trim(&x->arena, retained(x));
+    pra__buffer_trim(&x->out, retained(x));
     memset(&x->error, 0, sizeof(x->error));
     x->stats = (pra_exchange_stats){.size = sizeof(x->stats)};
     x->status = 0;
     x->header_count = 0;
     x->body_given = 0;
-    x->sink_count = 0;
     x->version = -1;
     x->content_length = UINT64_MAX;
     pra__write_result_init(&x->result, NULL);

@@ -58,8 +58,13 @@ int pra__refuse(pra_exchange *x, int32_t code, const char *fmt, ...)
 void pra__answer_write(pra_exchange *x, int code, const pra_error *err);
 void pra__answer_read(pra_exchange *x, int code, const pra_error *err);
 
+/* exchange.c: lets go of what is not needed once the answer stands. */
+void pra__exchange_drop_request(pra_exchange *x);
+
 /* sinks.c: one sink a query. */
 int pra__sinks_prepare(pra_exchange *x);
+/* Keeps sinks for the next request while they hold no more than retain bytes together. */
+void pra__sinks_trim(pra_exchange *x, size_t retain);
 void pra__sinks_free(pra_exchange *x);
 /* Asks the storage for every query. Returns what its entry returned. */
 int pra__sinks_fill(pra_exchange *x);

@@ -34,6 +34,20 @@ int pra__sinks_prepare(pra_exchange *x)
     return PRA_OK;
 }
 
+void pra__sinks_trim(pra_exchange *x, size_t retain)
+{
+    for (size_t i = 0; i < x->sink_cap; i++) {
+        size_t held = x->sinks[i] ? pra__series_sink_memory(x->sinks[i]) : 0;
+        if (held <= retain) {
+            retain -= held;
+        } else {
+            pra_series_sink_free(x->sinks[i]);
+            x->sinks[i] = NULL;
+        }
+    }
+    x->sink_count = 0;
+}
+
 void pra__sinks_free(pra_exchange *x)
 {
     for (size_t i = 0; i < x->sink_cap; i++)
