@@ -246,7 +246,9 @@ static void fit_connections(pra_server *s)
     if (getrlimit(RLIMIT_NOFILE, &files) || files.rlim_cur == RLIM_INFINITY)
         return;
     uint64_t used = pra__open_files() + SPARE_FILES;
-    uint64_t most = files.rlim_cur > used ? (files.rlim_cur - used) / s->listener_count : 2;
+    uint64_t most = files.rlim_cur > used ? (files.rlim_cur - used) / s->listener_count : 0;
+    if (most < 2)
+        most = 2;
     if (s->opts.max_connections + (uint64_t)s->surplus <= most)
         return;
     s->surplus = (uint32_t)most / 4;
@@ -292,10 +294,10 @@ static void quiesce(pra_server *s)
         }
 }
 
-int pra_server_start(pra_server *server, pra_error *err)
+/* life_lock is held. */
+static int start(pra_server *s, pra_error *err)
 {
-    pra_server *s = server;
-    if (!s || s->life != PRA__NEW)
+    if (s->life != PRA__NEW)
         return pra_error_set_cstr(err, PRA_ERR_STATE, "the server has been started before");
     fit_connections(s);
     int rc = pra__conns_start(s);
@@ -314,6 +316,16 @@ int pra_server_start(pra_server *server, pra_error *err)
     }
     s->life = PRA__RUNNING;
     return PRA_OK;
+}
+
+int pra_server_start(pra_server *server, pra_error *err)
+{
+    if (!server)
+        return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "a server is missing");
+    pthread_mutex_lock(&server->life_lock);
+    int rc = start(server, err);
+    pthread_mutex_unlock(&server->life_lock);
+    return rc;
 }
 
 /* Returns the number of requests that are still in flight after grace_ms. */

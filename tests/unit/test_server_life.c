@@ -2,6 +2,8 @@
 /* Slow clients, full servers, stopping, and the server's own pages. */
 #include "server_fixture.h"
 
+#include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -564,6 +566,33 @@ static void new_survives_every_refused_allocation(void **state)
     finish(&f);
 }
 
+static void a_server_with_few_files_left_still_takes_a_connection(void **state)
+{
+    (void)state;
+    enum { SPARE_FILES = 24 }; /* as in server.c */
+    static const char *const two[] = {"127.0.0.1:0", "127.0.0.1:0"};
+    struct fixture f;
+    struct rlimit before, few;
+    pra_server *server = NULL;
+    pra_error err = {0};
+    const pra_server_opts opts = {.size = sizeof(opts), .listen_cstr = two, .listen_count = 2};
+    start_default(&f);
+    assert_int_equal(pra_server_new(&counted, f.handler, &opts, &server, &err), PRA_OK);
+    rlim_t used = 0;
+    for (int fd = 0; fd < 1024; fd++)
+        used += fcntl(fd, F_GETFD) >= 0;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &before), 0);
+    few = before;
+    few.rlim_cur = used + SPARE_FILES + 1; /* one for two addresses */
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
+    assert_int_equal(pra_server_start(server, &err), PRA_OK);
+    f.port = pra_server_port(server, 1);
+    assert_serves(&f);
+    pra_server_free(server);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &before), 0);
+    finish(&f);
+}
+
 /* ---- the executor */
 
 static void mark(void *arg, size_t index)
@@ -603,6 +632,7 @@ int main(void)
         cmocka_unit_test(host_header_cannot_inject_into_the_page),
         cmocka_unit_test(metrics_count),
         cmocka_unit_test(addresses_and_options_are_checked),
+        cmocka_unit_test(a_server_with_few_files_left_still_takes_a_connection),
         cmocka_unit_test(new_survives_every_refused_allocation),
         cmocka_unit_test(executor_runs_every_task_once),
     };
