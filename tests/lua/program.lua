@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Programs for the tests: started in the background, spoken to with curl, ended with a signal.
-local socket = require "socket"
+local system = require "system" -- comes with busted
 local wire = require "wire"
 
 local program = {}
@@ -34,7 +34,7 @@ local function wait_until(what, get)
   for _ = 1, 1200 do
     local value = get()
     if value then return value end
-    socket.sleep(0.05)
+    system.sleep(0.05)
   end
   error("waited in vain for " .. what(), 2)
 end
