@@ -18,6 +18,7 @@ struct settings {
     uint64_t max_connections, workers, idle_timeout_ms, read_timeout_ms, grace_ms;
     uint64_t body_size, decoded_size, request_memory;
     uint64_t labels, name_length, value_length, read_samples, response_size;
+    uint64_t read_queries, read_matchers, pattern_length, pattern_memory;
     cli_log log;
 };
 
@@ -68,6 +69,12 @@ static int parse(struct settings *v, int argc, char **argv)
         {"limit.labels-per-series", CLI_NUMBER, &v->labels, "1000", "Labels of one series."},
         {"limit.label-name-length", CLI_SIZE, &v->name_length, "64KiB", "A label's name."},
         {"limit.label-value-length", CLI_SIZE, &v->value_length, "1MiB", "A label's value."},
+        {"limit.read-queries", CLI_NUMBER, &v->read_queries, "1000", "Queries of one read."},
+        {"limit.read-matchers", CLI_NUMBER, &v->read_matchers, "10000",
+         "Label matchers of one read."},
+        {"limit.pattern-length", CLI_SIZE, &v->pattern_length, "64KiB",
+         "A regular expression of a read."},
+        {"limit.pattern-memory", CLI_SIZE, &v->pattern_memory, "8MiB", "The same compiled."},
         {"limit.read-samples", CLI_NUMBER, &v->read_samples, "50000000",
          "Samples in one answer to a read."},
         {"limit.response-size", CLI_SIZE, &v->response_size, "256MiB",
@@ -116,6 +123,10 @@ static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
                                .max_labels_per_series = limit(v->labels),
                                .max_label_name_bytes = limit(v->name_length),
                                .max_label_value_bytes = limit(v->value_length),
+                               .max_queries = limit(v->read_queries),
+                               .max_matchers = limit(v->read_matchers),
+                               .max_pattern_bytes = limit(v->pattern_length),
+                               .max_pattern_memory = limit(v->pattern_memory),
                                .max_read_samples = limit(v->read_samples),
                                .max_response_bytes = limit(v->response_size)};
     const pra_handler_opts opts = {.size = sizeof(opts),

@@ -188,6 +188,18 @@ def test_limits_can_be_set_and_switched_off(serve):
     assert status == 400 and "--limit.label-name-length" in body
 
 
+# Two queries with a matcher each: {a=~"[c-e]"}.
+READ = b"\x20\x7c" + 2 * b"\x0a\x0e\x1a\x0c\x08\x02\x12\x01a\x1a\x05[c-e]"
+
+
+@pytest.mark.parametrize("flag", ["--limit.read-queries=1", "--limit.read-matchers=1",
+                                  "--limit.pattern-length=4B", "--limit.pattern-memory=1B"])
+def test_limits_of_reads_name_their_flag(serve, flag):
+    assert serve("--storage=memory").request("POST", "/api/v1/read", READ)[0] == 200
+    status, body = serve("--storage=memory", flag).request("POST", "/api/v1/read", READ)
+    assert status == 400 and flag.partition("=")[0] in body
+
+
 def test_warnings_that_clients_cause_are_limited(serve):
     server = serve("--storage=memory")
     for _ in range(300):

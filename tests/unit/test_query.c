@@ -187,6 +187,7 @@ static void errors_say_where(void **state)
     pra_read_request_reset(req);
     assert_int_equal(build(req, bad_pattern, 4), PRA_OK);
     assert_int_equal(pra_read_request_compile(req, &limits, &err), PRA_ERR_PATTERN_TOO_LONG);
+    assert_non_null(strstr(err.message, "max_pattern_bytes (2; raise it with --limit.pattern-le"));
     limits.size = 1;
     assert_int_equal(pra_read_request_compile(req, &limits, &err), PRA_ERR_INVALID_ARG);
     pra_read_request_free(req);
@@ -211,11 +212,13 @@ static void patterns_are_bounded_together(void **state)
 {
     (void)state;
     pra_limits limits = {.size = sizeof(limits), .max_memory_bytes = 64 * 1024};
+    pra_error err = {0};
     pra_read_request *req = many(100, "%05zu|xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
     assert_int_equal(pra_read_request_compile(req, NULL, NULL), PRA_OK);
     pra_read_request_free(req);
     req = many(2000, "%05zu|xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx");
-    assert_int_equal(pra_read_request_compile(req, &limits, NULL), PRA_ERR_PATTERN_TOO_COSTLY);
+    assert_int_equal(pra_read_request_compile(req, &limits, &err), PRA_ERR_PATTERN_TOO_COSTLY);
+    assert_non_null(strstr(err.message, "--limit.pattern-memory, --limit.request-memory)"));
     pra_read_request_free(req);
 #ifdef PRA_HAVE_RE2
     req = many(10000, "[a-z]%zu");

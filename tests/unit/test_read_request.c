@@ -255,8 +255,14 @@ struct limit_row {
 static void each_limit_names_itself(void **state)
 {
     static const struct limit_row limit_rows[] = {
-        {"0a00 0a00 0a00", {.max_queries = 2}, PRA_ERR_QUERY_LIMIT, "max_queries (2"},
-        {"0a021a00 0a041a001a00", {.max_matchers = 2}, PRA_ERR_QUERY_LIMIT, "max_matchers (2"},
+        {"0a00 0a00 0a00",
+         {.max_queries = 2},
+         PRA_ERR_QUERY_LIMIT,
+         "max_queries (2; raise it with --limit.read-queries)"},
+        {"0a021a00 0a041a001a00",
+         {.max_matchers = 2},
+         PRA_ERR_QUERY_LIMIT,
+         "max_matchers (2; raise it with --limit.read-matchers)"},
         {"0a00 0a00", {.max_decoded_bytes = 3}, PRA_ERR_DECODED_TOO_LARGE, "--limit.decoded-size"},
         {"0a00 0a00", {.max_memory_bytes = 64}, PRA_ERR_MEMORY_BUDGET, "--limit.request-memory"},
     };

@@ -25,12 +25,12 @@ static size_t offset_of(const struct decoder *d)
     return (size_t)(d->in.pos - d->base);
 }
 
-static int over_limit(struct decoder *d, const char *name, uint64_t limit)
+static int over_limit(struct decoder *d, const char *name, const char *flag, uint64_t limit)
 {
     return pra__error(d->err, PRA_ERR_QUERY_LIMIT, offset_of(d),
                       "query %zu: the read request has more than %s (%" PRIu64
-                      "; raise that limit to allow more)",
-                      d->req->query_count ? d->req->query_count - 1 : 0, name, limit);
+                      "; raise it with %s)",
+                      d->req->query_count ? d->req->query_count - 1 : 0, name, limit, flag);
 }
 
 static int read_str(struct decoder *d, uint32_t wire, pra_str *out)
@@ -68,7 +68,7 @@ static int read_matcher(struct decoder *d, uint32_t wire)
     struct pra_matcher *matcher;
     const uint8_t *outer;
     if (d->req->matcher_count >= d->limits->max_matchers)
-        return over_limit(d, "max_matchers", d->limits->max_matchers);
+        return over_limit(d, "max_matchers", "--limit.read-matchers", d->limits->max_matchers);
     int rc = pra__read_request_push_matcher(d->req, d->query, &matcher);
     if (rc == PRA_OK)
         rc = pra__enter(&d->in, wire, &outer);
@@ -161,7 +161,7 @@ static int read_query(struct decoder *d, uint32_t wire)
 {
     const uint8_t *outer;
     if (d->req->query_count >= d->limits->max_queries)
-        return over_limit(d, "max_queries", d->limits->max_queries);
+        return over_limit(d, "max_queries", "--limit.read-queries", d->limits->max_queries);
     int rc = pra__read_request_push_query(d->req, &d->query);
     if (rc == PRA_OK)
         rc = pra__enter(&d->in, wire, &outer);

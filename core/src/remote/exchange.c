@@ -147,7 +147,8 @@ int pra_exchange_begin(pra_exchange *x, const pra_request_head *head)
     rc = pra__context_init(&x->context, &x->arena, &full, tenant, x->handler->max_head_bytes);
     if (rc == PRA_ERR_HEAD_TOO_LARGE)
         return pra__refuse(x, rc,
-                           "request line and headers are larger than the limit of %llu bytes",
+                           "request line and headers are larger than the limit of %llu bytes "
+                           "(max_head_bytes)",
                            (unsigned long long)x->handler->max_head_bytes);
     if (rc)
         return pra__refuse(x, rc, "out of memory");

@@ -77,7 +77,8 @@ static int keep_pattern(const struct pra__pattern *from, const pra_alloc *alloc,
     if (extra > max_memory)
         return pra_error_set_cstr(err, PRA_ERR_PATTERN_TOO_COSTLY,
                                   "the alternatives of a regular expression take more than "
-                                  "max_pattern_memory");
+                                  "max_pattern_memory, or than their share of max_memory_bytes "
+                                  "(--limit.pattern-memory, --limit.request-memory)");
     struct pra__program *program = program_new(alloc, KIND_PATTERN, extra);
     if (!program)
         return pra__nomem(err);
@@ -122,9 +123,11 @@ static int compile_pattern(pra_str value, const pra_alloc *alloc, struct pra__co
                            struct pra__program **out, pra_error *err)
 {
     if (value.len > opts->max_pattern_bytes)
-        return pra__error(err, PRA_ERR_PATTERN_TOO_LONG, 0,
-                          "regular expression of %zu bytes, the limit max_pattern_bytes is %llu",
-                          value.len, (unsigned long long)opts->max_pattern_bytes);
+        return pra__error(
+            err, PRA_ERR_PATTERN_TOO_LONG, 0,
+            "regular expression of %zu bytes is over max_pattern_bytes (%llu; raise it with "
+            "--limit.pattern-length)",
+            value.len, (unsigned long long)opts->max_pattern_bytes);
     if (!pra__utf8_valid(value))
         return pra_error_set_cstr(err, PRA_ERR_MATCHER,
                                   "invalid regular expression: invalid UTF-8");

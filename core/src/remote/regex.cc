@@ -129,8 +129,11 @@ class Scanner
 int refuse(pra_error *err, const RE2 &re)
 {
     if (re.error_code() == RE2::ErrorPatternTooLarge)
-        return pra_error_set_cstr(err, PRA_ERR_PATTERN_TOO_COSTLY,
-                                  "regular expression compiles to more than max_pattern_memory");
+        return pra_error_set_cstr(
+            err, PRA_ERR_PATTERN_TOO_COSTLY,
+            "regular expression compiles to more than max_pattern_memory, or than "
+            "its share of max_memory_bytes (--limit.pattern-memory, "
+            "--limit.request-memory)");
     return pra__error(err, PRA_ERR_MATCHER, 0, "invalid regular expression: %.120s",
                       re.error().c_str());
 }
