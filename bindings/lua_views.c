@@ -328,7 +328,12 @@ static int query_matches(lua_State *L)
     pra_label *asked = pra__lua_labels_room(L, matchers, few);
     luaL_checkstack(L, (int)matchers + 2, "too many matchers");
     size_t count = collect_asked(L, query, matchers, asked);
-    lua_pushboolean(L, pra_query_matches(query, asked, count) == 1);
+    int code = pra_query_matches(query, asked, count);
+    if (code < 0) { /* no answer is not "no": series would be missing */
+        return luaL_error(L, "%s",
+                          code == PRA_ERR_NOMEM ? "not enough memory" : pra_strerror(code));
+    }
+    lua_pushboolean(L, code);
     return 1;
 }
 

@@ -83,6 +83,19 @@ static PyObject *matcher_get(PyObject *self, void *part)
     return result;
 }
 
+/* No answer is not "no": series would be missing. */
+static PyObject *matches(int code)
+{
+    if (code == PRA_ERR_NOMEM) {
+        return PyErr_NoMemory();
+    }
+    if (code < 0) {
+        PyErr_SetString(PyExc_RuntimeError, pra_strerror(code));
+        return NULL;
+    }
+    return PyBool_FromLong(code);
+}
+
 static PyObject *matcher_matches(PyObject *self, PyObject *value)
 {
     const matcher *m = (matcher *)self;
@@ -92,7 +105,7 @@ static PyObject *matcher_matches(PyObject *self, PyObject *value)
     }
     int code = pra_matcher_matches(m->matcher, text);
     pra__py_scope_leave(m->scope);
-    return PyBool_FromLong(code > 0);
+    return matches(code);
 }
 
 static PyObject *matcher_repr(PyObject *self)
@@ -273,7 +286,7 @@ static PyObject *query_matches(PyObject *self, PyObject *mapping)
         return NULL;
     }
     if (pra__py_labels_set(&labels, mapping) == 0) {
-        result = PyBool_FromLong(pra_query_matches(q->query, labels.items, labels.count) > 0);
+        result = matches(pra_query_matches(q->query, labels.items, labels.count));
     }
     pra__py_scope_leave(q->scope);
     pra__py_labels_fini(&labels);

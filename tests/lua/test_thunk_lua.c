@@ -464,6 +464,29 @@ static void test_late(void **state)
     tear_down(&f);
 }
 
+/* Without an answer of the matchers a script must not go on as if nothing matched. */
+static void test_no_answer_of_a_matcher(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const pra_str name = STR("a");
+    pra_read_request *request;
+    pra_series_sink *sink;
+    pra_error err = {0};
+    set_up(&f, "return { process_query = function(ctx, query) query:matches { a = 'b' } end }");
+    assert_int_equal(pra_read_request_new(NULL, &request), PRA_OK);
+    assert_int_equal(pra_read_request_add_query(request, 0, 1), PRA_OK);
+    assert_int_equal(pra_read_request_add_matcher(request, PRA_MATCH_EQUAL, name, name),
+                     PRA_OK); /* not compiled */
+    assert_int_equal(pra_series_sink_new(NULL, 0, 1, NULL, &sink), PRA_OK);
+    assert_int_equal(f.storage.vtbl->process_query(f.storage.self, NULL,
+                                                   pra_read_request_query(request, 0), sink, &err),
+                     PRA_ERR_USER);
+    pra_series_sink_free(sink);
+    pra_read_request_free(request);
+    tear_down(&f);
+}
+
 /* ---- the library's own memory fails while a script runs */
 
 struct reader {
@@ -557,6 +580,7 @@ int main(void)
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_creation),
         cmocka_unit_test(test_late),
+        cmocka_unit_test(test_no_answer_of_a_matcher),
         cmocka_unit_test(test_library_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
