@@ -115,7 +115,7 @@ struct pra_server {
     pthread_cond_t worker_free;
     pra__worker *workers;
     pra__worker *free_workers;
-    bool cut;        /* nobody gets a worker any more */
+    bool cut; /* nobody gets a worker any more */
 
     pthread_mutex_t checker_lock;
     pra_exchange *checker;

@@ -6,8 +6,6 @@
 
 enum { SWEEP_SERIES = 256 }; /* series per retention step */
 
-/* ---- samples of a series */
-
 size_t pra__mem_sample_at(const mem_series *series, int64_t timestamp_ms)
 {
     size_t low = 0, high = series->sample_count;
@@ -21,72 +19,7 @@ size_t pra__mem_sample_at(const mem_series *series, int64_t timestamp_ms)
     return low;
 }
 
-static size_t insert_position(const mem_series *series, int64_t timestamp_ms)
-{
-    size_t count = series->sample_count;
-    if (count == 0 || series->timestamps_ms[count - 1] < timestamp_ms)
-        return count;
-    return pra__mem_sample_at(series, timestamp_ms);
-}
-
-static int reserve_sample(mem_store *store, mem_series *series)
-{
-    size_t need = series->sample_count + 1;
-    if (pra__store_grow(&store->alloc, (void **)&series->timestamps_ms, &series->timestamp_cap,
-                        need, sizeof *series->timestamps_ms) != 0)
-        return PRA_ERR_NOMEM;
-    return pra__store_grow(&store->alloc, (void **)&series->values, &series->value_cap, need,
-                           sizeof *series->values);
-}
-
-/* Values move as memory: a signalling NaN must not pass through a floating-point register. */
-static int add_sample(mem_store *store, mem_series *series, int64_t timestamp_ms,
-                      const double *value, pra__conflicts *conflicts)
-{
-    size_t at = insert_position(series, timestamp_ms);
-    if (at < series->sample_count && series->timestamps_ms[at] == timestamp_ms) {
-        uint64_t stored = pra__double_bits(&series->values[at]);
-        uint64_t received = pra__double_bits(value);
-        atomic_fetch_add(stored == received ? &store->duplicates : &store->refused, 1);
-        if (stored != received)
-            pra__conflicts_add(conflicts, timestamp_ms, stored, received);
-        return PRA_OK;
-    }
-    if (reserve_sample(store, series) != 0)
-        return PRA_ERR_NOMEM;
-    size_t after = series->sample_count - at;
-    memmove(series->timestamps_ms + at + 1, series->timestamps_ms + at, after * sizeof(int64_t));
-    memmove(series->values + at + 1, series->values + at, after * sizeof(double));
-    series->timestamps_ms[at] = timestamp_ms;
-    memcpy(series->values + at, value, sizeof *value);
-    series->sample_count++;
-    atomic_fetch_add(&store->sample_count, 1);
-    atomic_fetch_add(&store->inserted, 1);
-    return PRA_OK;
-}
-
-/* ---- writing */
-
-static int write_series(mem_store *store, mem_tenant *tenant, const pra_columns *cols, size_t i,
-                        pra_write_result *result)
-{
-    uint32_t first = cols->sample_offsets[i], last = cols->sample_offsets[i + 1];
-    if (first == last)
-        return PRA_OK;
-    uint32_t label = cols->label_offsets[i];
-    mem_series *series = pra__mem_series(store, tenant, cols->base, cols->labels + label,
-                                         cols->label_offsets[i + 1] - label);
-    if (!series)
-        return PRA_ERR_NOMEM;
-    pra__conflicts conflicts = {0};
-    int code = PRA_OK;
-    for (uint32_t k = first; code == PRA_OK && k < last; k++)
-        code = add_sample(store, series, cols->timestamps_ms[k], &cols->values[k], &conflicts);
-    pra__conflicts_report(&conflicts, result, i);
-    if (series->sample_count == 0)
-        pra__mem_series_remove(store, tenant, series);
-    return code;
-}
+/* ---- the trait */
 
 static int mem_write(void *self, const pra_context *ctx, const pra_write_request *request,
                      pra_write_result *result, pra_error *err)
@@ -104,8 +37,8 @@ static int mem_write(void *self, const pra_context *ctx, const pra_write_request
     mem_tenant *tenant = pra__mem_tenant(store, name);
     if (!tenant && !(tenant = pra__mem_tenant_add(store, name)))
         code = PRA_ERR_NOMEM;
-    for (size_t i = 0; code == PRA_OK && i < cols.series_count; i++)
-        code = write_series(store, tenant, &cols, i, result);
+    if (code == PRA_OK)
+        code = pra__mem_write(store, tenant, &cols, result);
     pthread_rwlock_unlock(&store->lock);
     return code == PRA_OK ? PRA_OK : pra__store_nomem(err);
 }

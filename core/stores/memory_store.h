@@ -89,6 +89,12 @@ mem_value *pra__mem_value(const mem_name *name, pra_str value);
 size_t pra__mem_posting_at(const mem_posting *posting, uint64_t id);
 void pra__mem_free(mem_store *store);
 
+/* memory_write.c */
+
+/** Stores the samples of a request. PRA_ERR_NOMEM: some of them only. The lock is held. */
+int pra__mem_write(mem_store *store, mem_tenant *tenant, const pra_columns *cols,
+                   pra_write_result *result);
+
 /* memory_read.c */
 
 int pra__mem_query(const mem_tenant *tenant, const pra_query *query, pra_series_sink *sink,

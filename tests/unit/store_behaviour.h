@@ -182,6 +182,35 @@ static void order_does_not_matter(void **state)
     assert_string_equal(QUERY(f, "a=1"), "a=1 5:5 10:10 20:20 30:30 40:40 50:50 60:60\n");
 }
 
+/* Two series in entries of one sample each, shuffled, every fourth with a second value. */
+static void a_shuffled_request_is_stored_in_order(void **state)
+{
+    enum { N = 1009 };
+    struct fixture *f = *state;
+    for (int round = 0; round < 2; round++) { /* the second time merged into the first */
+        for (int i = 0; i < N; i++) {
+            int t = (i * 367 + 5) % N * 2 + round;
+            add_series(f, t % 3 ? "a=1" : "a=2");
+            add_sample(f, t, t);
+            add_sample(f, t, t % 4 ? t : -1);
+        }
+        assert_int_equal(write_request(f), PRA_OK);
+        assert_int_equal(strncmp(f->text, "refused: 505 samples: duplicate sample", 38) == 0,
+                         !round);
+    }
+    char *expected = malloc(2 * N * 24), *at = expected;
+    assert_non_null(expected);
+    for (int series = 1; series <= 2; series++) {
+        at += sprintf(at, "a=%d", series);
+        for (int t = 0; t < 2 * N; t++)
+            if ((t % 3 ? 1 : 2) == series)
+                at += sprintf(at, " %d:%d", t, t);
+        at += sprintf(at, "\n");
+    }
+    assert_string_equal(QUERY(f, "a=~1|2"), expected);
+    free(expected);
+}
+
 static void tenants_do_not_see_each_other(void **state)
 {
     struct fixture *f = *state;
@@ -606,10 +635,10 @@ static int run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
         STORE_TEST(another_value_for_a_time_is_refused_alone),                                     \
         STORE_TEST(nan_conflicts_are_told_by_their_bits),                                          \
         STORE_TEST(a_conflict_within_a_request_keeps_the_first),                                   \
-        STORE_TEST(order_does_not_matter), STORE_TEST(tenants_do_not_see_each_other),              \
-        STORE_TEST(selects_by_every_kind_of_matcher), STORE_TEST(strings_may_hold_anything),       \
-        STORE_TEST(seventy_thousand_samples), STORE_TEST(native_histograms_are_refused),           \
-        STORE_TEST(exemplars_and_metadata_are_ignored),                                            \
+        STORE_TEST(order_does_not_matter), STORE_TEST(a_shuffled_request_is_stored_in_order),      \
+        STORE_TEST(tenants_do_not_see_each_other), STORE_TEST(selects_by_every_kind_of_matcher),   \
+        STORE_TEST(strings_may_hold_anything), STORE_TEST(seventy_thousand_samples),               \
+        STORE_TEST(native_histograms_are_refused), STORE_TEST(exemplars_and_metadata_are_ignored), \
         STORE_TEST(a_limit_of_the_sink_ends_the_query),                                            \
         STORE_TEST(metrics_are_in_the_text_format), STORE_TEST(unknown_options_are_refused),       \
         STORE_TEST(old_samples_go_by_themselves),                                                  \
