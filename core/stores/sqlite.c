@@ -2,7 +2,9 @@
 /* The storage "sqlite:PATH": opening, metrics, closing. */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -111,15 +113,34 @@ static const pra_storage_vtbl sqlite_vtbl = {
 
 /* ---- opening */
 
-/* A relative path gets "./" before it, so that SQLite takes none for a URI. */
+/* The absolute name of a file that may not be there yet, without symbolic links. path as it is
+ * where its directory cannot be found: opening it will say why. */
+static void resolve(const char *path, char out[PATH_MAX])
+{
+    char folder[PATH_MAX];
+    const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+    if (realpath(path, out))
+        return;
+    snprintf(folder, sizeof folder, "%.*s", (int)(name - path), path);
+    if (!realpath(folder[0] ? folder : ".", out) || strlen(out) + strlen(name) + 2 > PATH_MAX)
+        snprintf(out, PATH_MAX, "%s", path);
+    else
+        snprintf(out + strlen(out), PATH_MAX - strlen(out), "/%s", name);
+}
+
+/* One name for a file, so that two stores on it meet at one lock, and readers find it from whatever
+ * working directory. */
 static int copy_path(sql_store *store, const char *path, pra_error *err)
 {
-    const char *head = path[0] == '/' || path[0] == '.' ? "" : "./";
-    store->path_size = strlen(head) + strlen(path) + 1;
+    char resolved[PATH_MAX];
+    if (strlen(path) >= sizeof resolved)
+        return pra__store_fail(err, PRA_ERR_INVALID_ARG, "the path is too long");
+    resolve(path, resolved);
+    store->path_size = strlen(resolved) + 1;
     store->path = pra__malloc(&store->alloc, store->path_size);
     if (!store->path)
         return pra_error_set_cstr(err, PRA_ERR_NOMEM, "out of memory");
-    snprintf(store->path, store->path_size, "%s%s", head, path);
+    memcpy(store->path, resolved, store->path_size);
     return PRA_OK;
 }
 

@@ -140,6 +140,36 @@ static void paths(void **state)
     free(before);
 }
 
+/* Two names of one file must not make two stores on it: each would checkpoint. */
+static void a_file_is_locked_under_every_name(void **state)
+{
+    (void)state;
+    char other[160];
+    pra_storage second;
+    pra_error err = {0};
+    snprintf(other, sizeof other, "%s/other.db", folder);
+    assert_int_equal(symlink(path, other), 0);
+    int code = pra_store_sqlite_open(NULL, other, NULL, &second, &err);
+    assert_int_equal(unlink(other), 0);
+    assert_int_equal(code, PRA_ERR_IO);
+    assert_non_null(strstr(err.message, "is in use"));
+}
+
+static void a_relative_path_is_of_the_directory_it_was_opened_in(void **state)
+{
+    struct fixture *f = *state;
+    char *before = getcwd(NULL, 0);
+    close_store(f);
+    assert_int_equal(chdir(folder), 0);
+    assert_int_equal(pra_store_sqlite_open(NULL, strrchr(path, '/') + 1, NULL, &f->store, &f->err),
+                     PRA_OK);
+    assert_int_equal(chdir("/"), 0);
+    write_one(f, "a=1", 1, 1);
+    assert_string_equal(QUERY(f, "a=1"), "a=1 1:1\n");
+    assert_int_equal(chdir(before), 0);
+    free(before);
+}
+
 static void others_can_read_it_meanwhile(void **state)
 {
     struct fixture *f = *state;
@@ -594,6 +624,8 @@ int main(void)
         STORE_TEST(opens_once_at_a_time),
         STORE_TEST(refuses_files_that_are_not_its_own),
         cmocka_unit_test(paths),
+        STORE_TEST(a_file_is_locked_under_every_name),
+        STORE_TEST(a_relative_path_is_of_the_directory_it_was_opened_in),
         STORE_TEST(others_can_read_it_meanwhile),
         STORE_TEST(statements_use_the_indexes),
         STORE_TEST(a_narrow_query_does_not_look_at_all_series),
