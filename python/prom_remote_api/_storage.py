@@ -69,7 +69,8 @@ class Storage:
         raise NotImplementedError
 
     def process_query(self, ctx: Context, query: Query) -> Iterable[SeriesLike]:
-        """Gives (as list or generator) all series that satisfy query.
+        """Gives (as list or generator) all series that satisfy query: each is a Series, or a tuple
+        (labels, [(timestamp in ms, value), ...]) or (labels, timestamps in ms, values).
 
         Samples outside the time range may be among them; order does not matter.
         """
