@@ -24,7 +24,7 @@ static int help(void)
         (void)printf("  %-10s%s\n", commands[i].name, commands[i].help);
     (void)printf("  %-10s%s\n\nFlags:\n  --version   print the version\n\n"
                  "Run `pra COMMAND --help` for the flags of a command.\n",
-                 "help", "print this text");
+                 "help", "print this text, or the flags of one command: pra help serve");
     return 0;
 }
 
@@ -41,17 +41,28 @@ static int unknown(const char *name)
     return 2;
 }
 
+static int run(const char *name, int argc, char **argv)
+{
+    for (size_t i = 0; i < COMMAND_COUNT; i++)
+        if (strcmp(name, commands[i].name) == 0)
+            return commands[i].run(argc, argv);
+    return unknown(name);
+}
+
+static int help_for(const char *name)
+{
+    char flag[] = "--help", *args[] = {flag, NULL};
+    return run(name, 1, args);
+}
+
 int main(int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "help";
     if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
-        return help();
+        return argc > 2 ? help_for(argv[2]) : help();
     if (strcmp(name, "--version") == 0 || strcmp(name, "version") == 0) {
         (void)printf("pra %s\n", pra_version_cstr());
         return 0;
     }
-    for (size_t i = 0; i < COMMAND_COUNT; i++)
-        if (strcmp(name, commands[i].name) == 0)
-            return commands[i].run(argc - 2, argv + 2);
-    return unknown(name);
+    return run(name, argc - 2, argv + 2);
 }

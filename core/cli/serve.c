@@ -57,7 +57,8 @@ static int parse(struct settings *v, int argc, char **argv)
         {"web.idle-timeout", CLI_DURATION, &v->idle_timeout_ms, "6m",
          "Close connections without a request for this long. Prometheus closes its own after 5m."},
         {"web.read-timeout", CLI_DURATION, &v->read_timeout_ms, "1m",
-         "Longest time a request's body may take to arrive. 0 = no limit, as for the one above."},
+         "Longest time a request's body may take to arrive. 0 = no limit, here and for the idle "
+         "timeout."},
         {"shutdown-grace", CLI_DURATION, &v->grace_ms, "30s",
          "On SIGTERM, how long requests in flight may take before they are cut off."},
         {"Limits (0 = off)", 0, NULL, NULL, NULL},

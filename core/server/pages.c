@@ -89,11 +89,12 @@ static int landing_text(const pra__conn *c, pra_buffer *out)
             rc = pra__print(out, "</code></p>\n");
     }
     if (!rc)
-        rc = pra__print(out,
-                        "<h2>Use it</h2>\n<p>Add to prometheus.yml and reload Prometheus:</p>\n"
-                        "<pre>remote_write:\n  - url: http://%s/api/v1/write\n"
-                        "remote_read:\n  - url: http://%s/api/v1/read\n</pre>\n",
-                        host, host);
+        rc = pra__print(
+            out,
+            "<h2>Use it</h2>\n<p>Add to prometheus.yml and reload Prometheus:</p>\n"
+            "<pre>remote_write:\n  - url: http://%s/api/v1/write\n"
+            "remote_read:\n  - {url: http://%s/api/v1/read, read_recent: true}\n</pre>\n",
+            host, host);
     if (!rc)
         rc = pra__print(out, "<h2>Look inside</h2>\n<ul>\n"
                              "<li><a href=\"/metrics\">/metrics</a></li>\n"

@@ -16,6 +16,8 @@ def test_help_and_version():
     assert "serve" in run("help").stdout
     assert re.fullmatch(r"pra \d+\.\d+\.\d+\n", run("--version").stdout)
     flags = run("serve", "--help")
+    assert run("help", "serve").stdout == flags.stdout
+    assert run("help", "srve").returncode == 2
     assert flags.returncode == 0 and flags.stderr == ""
     for name in ("--storage=sqlite:./prom.db", "--storage.retention=0",
                  "--web.listen-address=127.0.0.1:9201", "--web.idle-timeout=6m",

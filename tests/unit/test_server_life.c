@@ -419,7 +419,7 @@ static void pages_answer(void **state)
     struct http_answer a = get(&f, "GET", "/");
     assert_int_equal(a.status, 200);
     assert_non_null(strstr(a.body, "- url: http://my.host:1/api/v1/write"));
-    assert_non_null(strstr(a.body, "- url: http://my.host:1/api/v1/read"));
+    assert_non_null(strstr(a.body, "- {url: http://my.host:1/api/v1/read, read_recent: true}"));
     assert_non_null(strstr(a.body, "sqlite:&lt;a&amp;b&gt;"));
     free(a.body);
     const char *const healthy[] = {"/-/healthy", "/-/ready", "/-/ready?x=1"};
