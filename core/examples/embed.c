@@ -121,10 +121,13 @@ static int toy_process_query(void *self, const pra_context *ctx, const pra_query
     const toy_store *store = self;
     for (size_t i = 0; i < store->count; i++) {
         const toy_series *series = &store->series[i];
-        if (!pra_query_matches(query, series->labels, series->label_count))
+        int rc = pra_query_matches(query, series->labels, series->label_count);
+        if (rc == 0)
             continue;
-        int rc = pra_series_sink_add(sink, series->labels, series->label_count,
-                                     series->timestamps_ms, series->values, series->count, err);
+        if (rc < 0)
+            return pra_error_set_cstr(err, PRA_ERR_RETRY, pra_strerror(rc));
+        rc = pra_series_sink_add(sink, series->labels, series->label_count, series->timestamps_ms,
+                                 series->values, series->count, err);
         if (rc != PRA_OK)
             return rc;
     }
