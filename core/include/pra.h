@@ -846,7 +846,7 @@ PRA_API int pra_exchange_run(pra_exchange *x);
 
 enum { PRA_STEP_WRITE = 1, PRA_STEP_READ = 2, PRA_STEP_RESPOND = 3 };
 
-/** What is to be done next: PRA_STEP_… */
+/** What is to be done next: PRA_STEP_…; PRA_ERR_STATE before pra_exchange_end. */
 PRA_API int pra_exchange_step(const pra_exchange *x);
 PRA_API const pra_context *pra_exchange_context(const pra_exchange *x);
 /** Only in PRA_STEP_WRITE, else NULL; valid until pra_exchange_finish. */
