@@ -103,6 +103,8 @@ static int grow(struct pra__columns *c, enum pra__column_id id, size_t need)
         return PRA_ERR_NOMEM;
     size_t cap = c->col[id].cap;
     cap = cap ? cap * 2 : 16;
+    if (cap > UINT32_MAX) /* offsets have 32 bits */
+        cap = UINT32_MAX;
     if (cap < need)
         cap = need;
     return resize(c, id, cap < room ? cap : room);

@@ -155,7 +155,8 @@ static void take_plain_samples(struct pra__decoder *d)
         uint64_t last = ~raw & UINT64_C(0x8080808080808080);
         if (last == 0 || (size_t)__builtin_ctzll(last) != size * 8 - 1)
             break;
-        memcpy(&values[n], p + 3, sizeof(double));
+        uint64_t value = pra__load64(p + 3);
+        memcpy(&values[n], &value, sizeof(value));
         timestamps[n++] = (int64_t)join_varint(raw, size);
         p += size + 12;
     }

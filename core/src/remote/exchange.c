@@ -195,10 +195,7 @@ static int decode_write(pra_exchange *x)
     x->stats.exemplars = columns.exemplar_count;
     x->stats.metadata = columns.metadata_count;
     pra__write_result_init(&x->result, x->write);
-    int64_t taken =
-        pra_write_request_canonicalize(x->write, pra__write_result_reject_series, &x->result);
-    if (taken < 0)
-        return pra__nomem(&x->error);
+    (void)pra_write_request_canonicalize(x->write, pra__write_result_reject_series, &x->result);
     x->phase = PRA_STEP_WRITE;
     return PRA_OK;
 }
