@@ -43,19 +43,18 @@ void bench_run(const bench_group *group, const bench_args *args);
 /* A figure that is not a time. target < 0: none. */
 void bench_value(const char *group, const char *name, double value, const char *unit,
                  double target);
-/* Says that something cannot be measured here. */
-void bench_skip(const char *group, const char *why);
 
 /* Ends the program with a message when ok is false. */
 void bench_require(bool ok, const char *what);
 
-/* A file of the data folder beside the repository (or of $PRA_BENCH_DATA), from malloc. False if it
- * is not there. */
+/* From malloc. */
 typedef struct bench_bytes {
     char *ptr;
     size_t len;
 } bench_bytes;
-bool bench_data(const char *name, bench_bytes *out);
+/* write-v1-<series_count>-series.pb, recorded from a real sender, where the data folder beside the
+ * repository (or $PRA_BENCH_DATA) has it; else series of the same kind, made up. */
+bench_bytes bench_write_request(size_t series_count);
 bench_bytes bench_read_file(const char *path);
 /* One snappy block, made by snappy itself. */
 bench_bytes bench_compress(bench_bytes raw);

@@ -252,18 +252,13 @@ static void measure_warm_calls(const char *group, decode_bench *b)
     bench_value(group, "allocator calls, warm", (double)(b->heap.calls - before), "calls", 0);
 }
 
-static void measure(const char *program, const char *group, const char *file, unsigned iterations,
-                    const bench_args *args)
+static void measure(const char *program, const char *group, size_t series_count,
+                    unsigned iterations, const bench_args *args)
 {
-    bench_bytes raw;
     char pooled[64];
     snprintf(pooled, sizeof pooled, "%s, %d orders of series", group, POOL);
-    if (!bench_data(file, &raw)) {
-        bench_skip(group, "no data file (set PRA_BENCH_DATA to the folder that has it)");
-        return;
-    }
     decode_bench b;
-    open_bench(&b, raw);
+    open_bench(&b, bench_write_request(series_count));
     bench_group single = {group, cases, sizeof cases / sizeof *cases, iterations, &b};
     bench_run(&single, args);
     b.count = POOL;
@@ -282,7 +277,7 @@ int main(int argc, char **argv)
         return cold(argv[2], argv[3]);
     bench_args args;
     bench_parse(argc, argv, &args);
-    measure(argv[0], "decode 10,000 series", "write-v1-10000-series.pb", 8, &args);
-    measure(argv[0], "decode 2,000 series", "write-v1-2000-series.pb", 32, &args);
+    measure(argv[0], "decode 10,000 series", 10000, 8, &args);
+    measure(argv[0], "decode 2,000 series", 2000, 32, &args);
     return 0;
 }

@@ -111,10 +111,7 @@ int main(int argc, char **argv)
     bench_parse(argc, argv, &args);
     handler_bench b = {0};
     const char *name = "handler, write of 2,000 series";
-    if (!bench_data("write-v1-2000-series.pb", &b.raw)) {
-        bench_skip(name, "no data file (set PRA_BENCH_DATA to the folder that has it)");
-        return 0;
-    }
+    b.raw = bench_write_request(2000);
     b.block = bench_compress(b.raw);
     b.scratch = (bench_bytes){malloc(b.raw.len), b.raw.len};
     b.alloc = bench_heap_alloc(&b.heap);

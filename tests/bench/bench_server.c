@@ -137,10 +137,7 @@ int main(int argc, char **argv)
     bench_parse(argc, argv, &args);
     server_bench b = {0};
     const char *name = "server, write of 2,000 series";
-    if (!bench_data("write-v1-2000-series.pb", &b.raw)) {
-        bench_skip(name, "no data file (set PRA_BENCH_DATA to the folder that has it)");
-        return 0;
-    }
+    b.raw = bench_write_request(2000);
     set_up(&b);
     bench_group group = {name, cases, 1, 32, &b};
     bench_run(&group, &args);

@@ -15,6 +15,12 @@ import statistics
 import subprocess
 import sys
 
+LEGEND = """\
+median, min: of all rounds; mad: median distance from the median, the noise of this machine.
+ratio: time, divided by that of the first row of the group. target: what the ratio, or else the
+figure itself, may be at most. Compare ratios; the rest is this machine in this minute.
+"""
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
@@ -126,11 +132,8 @@ def print_table(rows, options):
         if row["group"] != group:
             group = row["group"]
             lines.append([f"{group}:"])
-        if "skipped" in row:
-            lines.append([f"  skipped: {row['skipped']}"])
-        else:
-            name, *rest = cells(row)
-            lines.append([f"  {name}", *rest])
+        name, *rest = cells(row)
+        lines.append([f"  {name}", *rest])
     widths = [max(len(line[i]) for line in lines if len(line) > max(i, 1))
               for i in range(len(head))]
     for line in lines:
@@ -148,12 +151,13 @@ def main():
     # A program may print a group's rows apart from each other.
     order = list(dict.fromkeys(row["group"] for row in rows))
     rows.sort(key=lambda row: order.index(row["group"]))
-    evaluate([row for row in rows if "skipped" not in row], options.instructions)
+    evaluate(rows, options.instructions)
     if options.json:
         for row in rows:
             print(json.dumps({k: v for k, v in row.items() if k != "program"}))
     else:
         print_table(rows, options)
+        print(f"\n{LEGEND}", end="")
 
 
 if __name__ == "__main__":

@@ -114,11 +114,6 @@ void bench_value(const char *group, const char *name, double value, const char *
     printf("}\n");
 }
 
-void bench_skip(const char *group, const char *why)
-{
-    printf("{\"group\":\"%s\",\"skipped\":\"%s\"}\n", group, why);
-}
-
 /* ---- inputs */
 
 static bool read_file(const char *path, bench_bytes *out)
@@ -143,13 +138,68 @@ bench_bytes bench_read_file(const char *path)
     return bytes;
 }
 
-bool bench_data(const char *name, bench_bytes *out)
+static pra_str text_of(char *room, size_t size, const char *format, size_t number)
+{
+    int len = snprintf(room, size, format, number);
+    return (pra_str){room, (size_t)len};
+}
+
+#define TEXT(literal) ((pra_str){literal, sizeof(literal) - 1})
+
+/* One sample of one series of a node exporter's kind: 5 to 8 labels. */
+static void add_made_up(pra_write_request *request, size_t i)
+{
+    char name[64], host[32], cpu[32], device[32];
+    const pra_label labels[] = {
+        {TEXT("__name__"), text_of(name, sizeof name, "node_subsystem_%zu_seconds_total", i % 300)},
+        {TEXT("cpu"), text_of(cpu, sizeof cpu, "%zu", i % 64)},
+        {TEXT("device"), text_of(device, sizeof device, "nvme%zun1", i % 7)},
+        {TEXT("fstype"), TEXT("ext4")},
+        {TEXT("instance"), text_of(host, sizeof host, "host-%zu", i * 7 % 1000)},
+        {TEXT("job"), TEXT("node_exporter")},
+        {TEXT("replica"), TEXT("0")},
+        {TEXT("revision"), TEXT("r0")},
+    };
+    pra_label chosen[8];
+    size_t count = 0;
+    for (size_t k = 0; k < 8; k++) {
+        if (k < 1 || k > 3 || i / 300 % 4 >= k)
+            chosen[count++] = labels[k];
+    }
+    int64_t timestamp_ms = 1700000000000 + (int64_t)(i % 50);
+    double value = (double)i * 1.1;
+    bench_require(pra_write_request_add_series(request, chosen, count) == PRA_OK &&
+                      pra_write_request_add_samples(request, &timestamp_ms, &value, 1) == PRA_OK,
+                  "make series up");
+}
+
+static bench_bytes made_up(size_t series_count)
+{
+    pra_write_request *request;
+    pra_buffer *message;
+    bench_require(pra_write_request_new(NULL, &request) == PRA_OK &&
+                      pra_buffer_new(NULL, &message) == PRA_OK,
+                  "make a request up");
+    for (size_t i = 0; i < series_count; i++)
+        add_made_up(request, i);
+    bench_require(pra_write_request_encode(request, PRA_WRITE_V1, message, NULL) == PRA_OK,
+                  "encode");
+    bench_bytes bytes = {malloc(pra_buffer_len(message)), pra_buffer_len(message)};
+    bench_require(bytes.ptr != NULL, "memory");
+    memcpy(bytes.ptr, pra_buffer_data(message), bytes.len);
+    pra_buffer_free(message);
+    pra_write_request_free(request);
+    return bytes;
+}
+
+bench_bytes bench_write_request(size_t series_count)
 {
     const char *folder = getenv("PRA_BENCH_DATA");
+    bench_bytes bytes;
     char path[4096];
-    snprintf(path, sizeof path, "%s/%s",
-             folder != NULL ? folder : PRA_TESTS_DIR "/../../shared/data", name);
-    return read_file(path, out);
+    snprintf(path, sizeof path, "%s/write-v1-%zu-series.pb",
+             folder != NULL ? folder : PRA_TESTS_DIR "/../../shared/data", series_count);
+    return read_file(path, &bytes) ? bytes : made_up(series_count);
 }
 
 bench_bytes bench_compress(bench_bytes raw)
