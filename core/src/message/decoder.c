@@ -46,11 +46,9 @@ static int open_input(struct pra__decoder *d, const struct pra__input *input)
             return rc;
         d->base = d->in.pos = len ? c->col[PRA__COL_TEXT].data : (const uint8_t *)"";
     } else {
-        if (len > d->limits->max_decoded_bytes)
-            return pra__error(d->err, PRA_ERR_DECODED_TOO_LARGE, 0,
-                              "message of %zu bytes is over max_decoded_bytes (%" PRIu64
-                              "; raise it with --limit.decoded-size)",
-                              len, d->limits->max_decoded_bytes);
+        int rc = pra__check_decoded(len, d->limits, d->err);
+        if (rc)
+            return rc;
         if (len > c->budget)
             return PRA_ERR_MEMORY_BUDGET;
         c->budget -= len;

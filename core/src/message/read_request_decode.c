@@ -233,14 +233,8 @@ static int open_input(struct decoder *d, const void *data, size_t len, int is_sn
 {
     void *text;
     size_t size = len;
-    int rc = PRA_OK;
-    if (is_snappy)
-        rc = pra__snappy_length(data, len, d->limits, &size, d->err);
-    else if (len > d->limits->max_decoded_bytes)
-        rc = pra__error(d->err, PRA_ERR_DECODED_TOO_LARGE, 0,
-                        "message of %zu bytes is over max_decoded_bytes (%" PRIu64
-                        "; raise it with --limit.decoded-size)",
-                        len, d->limits->max_decoded_bytes);
+    int rc = is_snappy ? pra__snappy_length(data, len, d->limits, &size, d->err)
+                       : pra__check_decoded(len, d->limits, d->err);
     if (rc == PRA_OK)
         rc = pra__read_request_take(d->req, size, &text);
     if (rc)

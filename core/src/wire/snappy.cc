@@ -28,6 +28,16 @@ static size_t read_length(const uint8_t *data, size_t len, uint32_t *out)
     return 0;
 }
 
+int pra__check_decoded(size_t len, const pra_limits *limits, pra_error *err)
+{
+    if (len <= limits->max_decoded_bytes)
+        return PRA_OK;
+    return pra__error(err, PRA_ERR_DECODED_TOO_LARGE, 0,
+                      "message of %zu bytes is over max_decoded_bytes (%" PRIu64
+                      "; raise it with --limit.decoded-size)",
+                      len, limits->max_decoded_bytes);
+}
+
 int pra__snappy_length(const void *data, size_t len, const pra_limits *limits, size_t *out,
                        pra_error *err)
 {
@@ -42,13 +52,10 @@ int pra__snappy_length(const void *data, size_t len, const pra_limits *limits, s
                           "snappy block of %zu bytes declares %" PRIu32
                           " bytes, more than it can hold",
                           len, declared);
-    if (declared > limits->max_decoded_bytes)
-        return pra__error(err, PRA_ERR_DECODED_TOO_LARGE, 0,
-                          "message of %" PRIu32 " bytes is over max_decoded_bytes (%" PRIu64
-                          "; raise it with --limit.decoded-size)",
-                          declared, limits->max_decoded_bytes);
-    *out = declared;
-    return PRA_OK;
+    int rc = pra__check_decoded(declared, limits, err);
+    if (rc == PRA_OK)
+        *out = declared;
+    return rc;
 }
 
 int pra__snappy_uncompress(const void *data, size_t len, void *dst, size_t dst_len, pra_error *err)

@@ -9,6 +9,10 @@
 extern "C" {
 #endif
 
+/* Refuses a message of len bytes, compressed or not, that is over limits->max_decoded_bytes (limits
+ * are resolved). Returns 0, PRA_ERR_DECODED_TOO_LARGE. */
+int pra__check_decoded(size_t len, const pra_limits *limits, pra_error *err);
+
 /* Reads the declared length, refusing in O(1) what cannot be true and what is over
  * limits->max_decoded_bytes (limits are resolved). Errors of pra_snappy_uncompress. */
 int pra__snappy_length(const void *data, size_t len, const pra_limits *limits, size_t *out,
