@@ -436,7 +436,7 @@ typedef struct pra_series {
  * first. */
 PRA_API int pra_columns_series(const pra_columns *columns, size_t index, pra_series *out);
 /** XXH64 over name 0xFF value 0xFF … of labels in the order given: stable for ever, equal to
- * Prometheus' labels.Hash for sorted labels. */
+ * Prometheus' labels.Hash for sorted labels. Different labels can share one: compare them too. */
 PRA_API uint64_t pra_labels_fingerprint(const char *base, const pra_label_span *labels,
                                         size_t count);
 
@@ -638,11 +638,12 @@ PRA_API void pra_series_sink_reset(pra_series_sink *sink, int64_t start_ms, int6
 /** NULL is allowed. Only for sinks from pra_series_sink_new. */
 PRA_API void pra_series_sink_free(pra_series_sink *sink);
 /**
- * Adds one series. Labels in any order, without repeats; samples in any order (sorted if they are
- * not; of equal timestamps the last wins), those outside the range are left out; a series without
- * samples left is left out. Copies. Returns 0, PRA_ERR_LABELS (and the series is not added),
- * PRA_ERR_SAMPLE_LIMIT, PRA_ERR_RESPONSE_TOO_LARGE, PRA_ERR_CANCELLED. After any of the last three
- * every further call returns the same: the store should return it.
+ * Adds one series; two with the same labels are not joined. Labels in any order, without repeats;
+ * samples in any order (sorted if they are not; of equal timestamps the last wins), those outside
+ * the range are left out; a series without samples left is left out. Copies. Returns 0,
+ * PRA_ERR_LABELS (and the series is not added), PRA_ERR_SAMPLE_LIMIT, PRA_ERR_RESPONSE_TOO_LARGE,
+ * PRA_ERR_CANCELLED. After any of the last three every further call returns the same: the store
+ * should return it.
  */
 PRA_API int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t label_count,
                                 const int64_t *timestamps_ms, const double *values,
@@ -733,18 +734,23 @@ enum {
 
 /** The entries a storage implements. size and later fields as in options; a missing entry (NULL) is
  * answered with 404. Callbacks run on the thread that drives the exchange; different exchanges call
- * at the same time. */
+ * at the same time, so a storage locks what they share. Arguments are valid until the callback
+ * returns, columns of a request too; ctx, result and err are never NULL. Tenants are kept apart by
+ * the storage itself (pra_context_tenant). */
 typedef struct pra_storage_vtbl {
     size_t size;
     uint32_t flags; /**< PRA_STORAGE_… */
     uint32_t reserved;
-    /** Stores request before returning. Returns PRA_OK (stored, except what result says),
-     * PRA_ERR_REJECT, PRA_ERR_RETRY, PRA_ERR_USER; anything else nonzero counts as
-     * PRA_ERR_CALLBACK. With any of these nothing need be stored, and a re-sent request must change
-     *  nothing twice. err->message goes to the sender. */
+    /** Stores request, whose series are canonical (pra_write_request_canonicalize), before
+     * returning. Returns PRA_OK (stored, except what result says; what is left out silently is lost
+     * to the sender), PRA_ERR_REJECT, PRA_ERR_RETRY, PRA_ERR_USER. PRA_ERR_NOMEM and PRA_ERR_IO are
+     * 503, PRA_ERR_NOT_SUPPORTED is 404; anything else nonzero counts as PRA_ERR_CALLBACK. After a
+     * failure a part may be stored: the request comes again, and a sample that is there already
+     * changes nothing. err->message (pra_error_set) goes to the sender. */
     int (*write)(void *self, const pra_context *ctx, const pra_write_request *request,
                  pra_write_result *result, pra_error *err);
-    /** Pushes all series that satisfy the query into sink. Returns as write. */
+    /** Pushes all series that satisfy the query into sink. Returns as write, or what the sink
+     * returned; a limit it names is a 400. */
     int (*process_query)(void *self, const pra_context *ctx, const pra_query *query,
                          pra_series_sink *sink, pra_error *err);
     /** Optional: answers all queries at once, sinks[i] taking the series of query i. NULL:

@@ -65,7 +65,10 @@ class Storage:
     """
 
     def write(self, ctx: Context, request: WriteRequest) -> None:
-        """Stores the request before returning. A request sent again must change nothing."""
+        """Stores the request before returning. A request sent again must change nothing.
+
+        To refuse a part for good, store the rest and raise Reject with the reason.
+        """
         raise NotImplementedError
 
     def process_query(self, ctx: Context, query: Query) -> Iterable[SeriesLike]:
