@@ -279,7 +279,8 @@ typedef struct pra_limits {
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
     uint64_t max_response_bytes;    /**< one sampled answer before compression; default 256 MiB, at
                                        most    4 GiB - 1 */
-    uint64_t retain_bytes;          /**< memory a handle keeps between requests; default 16 MiB */
+    uint64_t retain_bytes;          /**< memory that each part of a handle (an exchange has seven)
+                                       keeps between requests; default 16 MiB */
 } pra_limits;
 
 /** Zeroes size bytes and sets size. For callers that cannot write sizeof. Returns
@@ -857,11 +858,12 @@ PRA_API int pra_exchange_step(const pra_exchange *x);
 PRA_API const pra_context *pra_exchange_context(const pra_exchange *x);
 /** Only in PRA_STEP_WRITE, else NULL; valid until pra_exchange_finish. */
 PRA_API const pra_write_request *pra_exchange_write_request(const pra_exchange *x);
+/** Likewise. */
 PRA_API pra_write_result *pra_exchange_write_result(pra_exchange *x);
 /** Only in PRA_STEP_READ, else NULL; valid until pra_exchange_finish. */
 PRA_API const pra_read_request *pra_exchange_read_request(const pra_exchange *x);
-/** Sink of query number index; NULL if there is none. Different sinks may be filled by different
- * threads. */
+/** Sink of query number index, valid until pra_exchange_finish; NULL if there is none. Different
+ * sinks may be filled by different threads. */
 PRA_API pra_series_sink *pra_exchange_sink(pra_exchange *x, size_t index);
 /** Hands in the outcome, as write or read would return it; err may be NULL. Afterwards the answer
  * stands. */
