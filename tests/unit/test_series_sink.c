@@ -193,6 +193,21 @@ static void R09_limits_end_the_answer_and_stay(void **state)
     close_sink(&f);
 }
 
+static void R09_labels_beyond_the_limit_take_no_memory(void **state)
+{
+    (void)state;
+    static char text[3000];
+    memset(text, 'x', sizeof(text));
+    const pra_label label = {{"a", 1}, {text, sizeof(text)}};
+    const pra_limits limits = {.size = sizeof(limits), .max_response_bytes = 2000};
+    struct fixture f;
+    pra_error err = {0};
+    open_sink(&f, 0, 10, &limits);
+    assert_int_equal(pra_series_sink_begin(f.sink, &label, 1, &err), PRA_ERR_RESPONSE_TOO_LARGE);
+    assert_int_equal(err.code, PRA_ERR_RESPONSE_TOO_LARGE);
+    close_sink(&f);
+}
+
 static void R09_samples_outside_the_range_count_for_nothing(void **state)
 {
     (void)state;
@@ -289,6 +304,7 @@ int main(void)
         cmocka_unit_test(refuses_labels_that_a_reader_would_choke_on),
         cmocka_unit_test(W42_payloads_of_nan_and_the_sign_of_zero_survive),
         cmocka_unit_test(R09_limits_end_the_answer_and_stay),
+        cmocka_unit_test(R09_labels_beyond_the_limit_take_no_memory),
         cmocka_unit_test(R09_samples_outside_the_range_count_for_nothing),
         cmocka_unit_test(a_last_sample_of_zeros_stays_inside_the_buffer),
         cmocka_unit_test(timestamps_of_every_length_are_written_right),

@@ -239,14 +239,17 @@ static size_t label_size(const pra_label *label)
            pra__string_field_size(prom_Label_value_tag, label->value.len);
 }
 
-static int encode_labels(pra_series_sink *sink, size_t count)
+static int encode_labels(pra_series_sink *sink, size_t count, pra_error *err)
 {
     size_t size = 0;
     for (size_t i = 0; i < count; i++)
         size += pra__bytes_field_size(prom_TimeSeries_labels_tag, label_size(&sink->sorted[i]));
+    /* Before they take memory: each of many sinks could hold as much as all may hold together. */
+    if (size > atomic_load_explicit(&sink->budget->bytes, memory_order_relaxed))
+        return take_bytes(sink, size, err);
     pra_buffer_reset(&sink->labels);
     if (pra__buffer_reserve(&sink->labels, size))
-        return PRA_ERR_NOMEM;
+        return fail_nomem(sink, err);
     uint8_t *p = sink->labels.data;
     for (size_t i = 0; i < count; i++) {
         const pra_label *l = &sink->sorted[i];
@@ -272,8 +275,9 @@ int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels, size_t
     int rc = check_labels(sink->sorted, (size_t)kept, err);
     if (rc)
         return rc;
-    if (encode_labels(sink, (size_t)kept))
-        return fail_nomem(sink, err);
+    rc = encode_labels(sink, (size_t)kept, err);
+    if (rc)
+        return rc;
     sink->begun = 1;
     sink->point_count = 0;
     sink->out_of_order = 0;
