@@ -152,7 +152,7 @@ def serve(
     """
     if not logger.hasHandlers():
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    with Server(
+    server = Server(
         storage,
         listen,
         workers=workers,
@@ -161,9 +161,14 @@ def serve(
         limits=limits,
         on_error=on_error,
         grace=grace,
-    ) as server:
-        logger.info("%s answers /api/v1/write and /api/v1/read", server.url)
-        server.wait()
+    )
+    try:
+        with _signals_set(server._stopped):  # before anyone knows that it runs
+            server.start()
+            logger.info("%s answers /api/v1/write and /api/v1/read", server.url)
+            server._stopped.wait()
+    finally:
+        server.stop()
 
 
 _live: weakref.WeakSet[Server] = weakref.WeakSet()
