@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Starting the program pra, and talking to it."""
 
+import ctypes
 import os
 import pathlib
 import re
@@ -14,7 +15,9 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PRA = pathlib.Path(os.environ.get("PRA_BUILD_DIR", ROOT / "build" / "asan")) / "bin" / "pra"
-GUARD_S = 60
+GUARD_S = 300  # ends a test that hangs
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None)
 
 # {__name__="up"} 1 @ 1 ms in a WriteRequest, as a snappy block of one literal.
 WRITE = (b"\x1f\x78\x0a\x1d\x0a\x0e\x0a\x08__name__\x12\x02up"
@@ -31,14 +34,21 @@ class Serve:
     """A running `pra serve` and its log lines."""
 
     def __init__(self, *flags, cwd, listen="127.0.0.1:0", open_files=None):
-        limit = (lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files)))
+        def prepare():
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)  # not to outlive the test
+            if open_files:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (open_files, open_files))
+
         self.child = subprocess.Popen(
             [PRA, "serve", f"--web.listen-address={listen}", *flags], cwd=cwd,
-            preexec_fn=limit if open_files else None, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            preexec_fn=prepare, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE, text=True)
         self.lines = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    def wait_until_it_listens(self):
         address = re.search(r'address[="]+:?"?([^\s"}]+)', self.wait_for("listening")).group(1)
         self.port = int(address.rpartition(":")[2])
 
@@ -101,8 +111,10 @@ def serve(tmp_path):
     started = []
 
     def start(*flags, **kwargs):
-        started.append(Serve(*flags, cwd=tmp_path, **kwargs))
-        return started[-1]
+        server = Serve(*flags, cwd=tmp_path, **kwargs)
+        started.append(server)
+        server.wait_until_it_listens()
+        return server
 
     yield start
     for server in started:

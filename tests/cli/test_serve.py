@@ -204,10 +204,9 @@ def test_limits_of_reads_name_their_flag(serve, flag):
 
 def test_warnings_that_clients_cause_are_limited(serve):
     server = serve("--storage=memory")
-    for _ in range(300):
-        assert server.write(b"junk")[0] == 400
+    while not [line for line in server.lines if re.search("request refused.* dropped=[1-9]", line)]:
+        assert server.write(b"junk")[0] == 400  # until it was faster than the limit
     assert server.stop() == 0
-    assert 0 < len([line for line in server.lines if "request refused" in line]) < 300
 
 
 def test_connections_fit_into_the_limit_of_open_files(serve):

@@ -31,7 +31,7 @@ function program.remove_files() os.execute("rm -rf " .. folder) end
 
 -- Waits for what happens soon; the limit is only there to end a test that hangs.
 local function wait_until(what, get)
-  for _ = 1, 1200 do
+  for _ = 1, 6000 do
     local value = get()
     if value then return value end
     system.sleep(0.05)
@@ -46,13 +46,21 @@ function program.start(command)
   started = started + 1
   local base = folder .. "/program" .. started
   local self = setmetatable({ log_path = base .. ".log", exit_path = base .. ".exit" }, program)
-  os.execute(("(sh -c 'echo $$ >%s.pid; exec %s' >%s.log 2>&1; echo $? >%s.exit) &"):format(base, command, base, base))
+  -- Neither the program nor the shell that waits for it outlives this interpreter.
+  self.shell = assert(io.popen(([[exec setpriv --pdeathsig KILL sh -c '
+    setpriv --pdeathsig KILL sh -c "echo \$\$ >%s.pid; exec %s" >%s.log 2>&1; echo $? >%s.exit']])
+    :format(base, command, base, base)))
   local function describe() return command .. " to listen: " .. self:log() end
-  self.port = wait_until(describe, function()
+  local listens, port = pcall(wait_until, describe, function()
     if self:exit_code() then error(command .. " ended: " .. self:log(), 0) end
     return self:log():match("msg=\"?listening\"?[^\n]-[=:](%d+)\n")
   end)
   self.pid = program.read_file(base .. ".pid"):match("%d+")
+  if not listens then
+    if self.pid and not self:exit_code() then self:stop("KILL") end
+    error(port, 0)
+  end
+  self.port = port
   return self
 end
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import http.client
 import re
 import signal
@@ -15,14 +16,21 @@ import pytest
 import wire
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "python" / "examples"
+_libc = ctypes.CDLL(None)
 HEADERS = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+
+
+def die_with_parent() -> None:
+    _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
 @pytest.fixture(params=["memory_backend.py 127.0.0.1:0", "wsgi_app.py 0"])
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     script, argument = request.param.split()
     command = [sys.executable, "-u", EXAMPLES / script, argument]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=die_with_parent
+    ) as process:
         assert process.stdout
         for line in process.stdout:
             if found := re.search(r"http://127.0.0.1:(\d+)", line):
