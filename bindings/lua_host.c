@@ -161,6 +161,7 @@ static int adopt(host *h, const pra_storage_vtbl *vtbl, pra_error *err)
 {
     if (h->count == 1) {
         h->vtbl = (pra_storage_vtbl){.size = sizeof h->vtbl, .destroy = on_destroy};
+        h->vtbl.flags = vtbl->flags;
         h->vtbl.write = vtbl->write ? on_write : NULL;
         h->vtbl.process_query = vtbl->process_query ? on_process_query : NULL;
         h->vtbl.read = vtbl->read ? on_read : NULL;

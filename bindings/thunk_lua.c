@@ -460,6 +460,9 @@ static int has_entry(lua_State *L, int table, const char *name)
 static void fill_vtbl(lua_State *L, int table, pra_storage_vtbl *vtbl)
 {
     *vtbl = (pra_storage_vtbl){.size = sizeof *vtbl, .destroy = on_destroy};
+    lua_getfield(L, table, "histograms");
+    vtbl->flags = lua_toboolean(L, -1) ? PRA_STORAGE_HISTOGRAMS : 0;
+    lua_pop(L, 1);
     vtbl->write = has_entry(L, table, "write") ? on_write : NULL;
     vtbl->process_query = has_entry(L, table, "process_query") ? on_process_query : NULL;
     vtbl->read = has_entry(L, table, "read") ? on_read : NULL;

@@ -2,6 +2,9 @@
 /* pra serve: a storage behind HTTP until a signal ends it. */
 #include "cli.h"
 
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -70,8 +73,8 @@ static int parse(struct settings *v, int argc, char **argv)
         {"limit.labels-per-series", CLI_NUMBER, &v->labels, "1000", "Labels of one series."},
         {"limit.label-name-length", CLI_SIZE, &v->name_length, "64KiB", "A label's name."},
         {"limit.label-value-length", CLI_SIZE, &v->value_length, "1MiB", "A label's value."},
-        {"limit.read-queries", CLI_NUMBER, &v->read_queries, "1000", "Queries of one read."},
-        {"limit.read-matchers", CLI_NUMBER, &v->read_matchers, "10000",
+        {"limit.read-queries", CLI_NUMBER, &v->read_queries, "100", "Queries of one read."},
+        {"limit.read-matchers", CLI_NUMBER, &v->read_matchers, "1000",
          "Label matchers of one read."},
         {"limit.pattern-length", CLI_SIZE, &v->pattern_length, "64KiB",
          "A regular expression of a read."},
@@ -227,6 +230,15 @@ static void run(struct settings *v, pra_server *server, const sigset_t *signals)
                        NULL);
 }
 
+/* Large buffers go back to the system when they are freed. glibc by itself would raise its
+ * threshold with the first of them and keep those that follow. */
+static void give_back_memory(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, 1 << 20);
+#endif
+}
+
 int cli_serve(int argc, char **argv)
 {
     struct settings v = {0};
@@ -240,6 +252,7 @@ int cli_serve(int argc, char **argv)
     pra_error err = {0};
     block_signals(&signals);
     allow_files();
+    give_back_memory();
     rc = make_handler(&v, &handler, &err);
     if (!rc)
         rc = make_server(&v, handler, &server, &err);

@@ -272,8 +272,8 @@ typedef struct pra_limits {
     uint64_t max_labels_per_series; /**< default 1,000 */
     uint64_t max_label_name_bytes;  /**< default 64 KiB */
     uint64_t max_label_value_bytes; /**< default 1 MiB */
-    uint64_t max_queries;           /**< queries in a read request; default 1,000 */
-    uint64_t max_matchers;          /**< matchers in a read request; default 10,000 */
+    uint64_t max_queries;           /**< queries in a read request; default 100 */
+    uint64_t max_matchers;          /**< matchers in a read request; default 1,000 */
     uint64_t max_pattern_bytes;     /**< one regular expression; default 64 KiB */
     uint64_t max_pattern_memory;    /**< compiled form of one regular expression; default 8 MiB */
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
@@ -729,8 +729,11 @@ PRA_API void pra_write_result_reject(pra_write_result *result, int32_t kind, siz
 PRA_API void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds);
 
 enum {
-    PRA_STORAGE_PARALLEL_QUERIES =
-        1 /**< process_query may run at the same time on several threads for one request */
+    /** process_query may run at the same time on several threads for one request */
+    PRA_STORAGE_PARALLEL_QUERIES = 1,
+    /** write keeps native histograms. Without this the handler refuses them: the rest is written,
+     * and the sender is told with 400. */
+    PRA_STORAGE_HISTOGRAMS = 2
 };
 
 /** The entries a storage implements. size and later fields as in options; a missing entry (NULL) is

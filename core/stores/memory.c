@@ -29,7 +29,6 @@ static int mem_write(void *self, const pra_context *ctx, const pra_write_request
     int code = pra_write_request_columns(request, &cols);
     if (code != PRA_OK)
         return pra_error_set_cstr(err, code, pra_strerror(code));
-    pra__refuse_histograms(&cols, result);
     if (cols.sample_count == 0)
         return PRA_OK;
     pthread_rwlock_wrlock(&store->lock);

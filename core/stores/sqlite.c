@@ -54,8 +54,6 @@ static int sqlite_metrics(void *self, pra_buffer *out)
          count_of(&s->duplicates)},
         {"refused_samples_total", "counter",
          "Samples refused because another value is stored for their time.", count_of(&s->refused)},
-        {"refused_histograms_total", "counter", "Native histograms refused.",
-         count_of(&s->refused_histograms)},
         {"ignored_exemplars_total", "counter", "Exemplars received and not stored.",
          count_of(&s->ignored_exemplars)},
         {"ignored_metadata_total", "counter", "Metadata entries received and not stored.",

@@ -146,7 +146,6 @@ typedef struct sql_stats {
     atomic_uint_least64_t expired;
     atomic_uint_least64_t ignored_exemplars;
     atomic_uint_least64_t ignored_metadata;
-    atomic_uint_least64_t refused_histograms;
     atomic_uint_least64_t write_ns;  /* transactions of writes, commit included */
     atomic_uint_least64_t commit_ns; /* their commits alone */
     atomic_uint_least64_t read_ns;

@@ -362,7 +362,6 @@ static void report(sql_store *store, const sql_job *job, pra_write_result *resul
         else
             pra__conflicts_report(&r->conflicts, result, r->series);
     }
-    atomic_fetch_add(&s->refused_histograms, pra__refuse_histograms(&job->cols, result));
     atomic_fetch_add(&s->ignored_exemplars, job->cols.exemplar_count);
     atomic_fetch_add(&s->ignored_metadata, job->cols.metadata_count);
 }

@@ -327,20 +327,6 @@ void pra__conflicts_report(const pra__conflicts *c, pra_write_result *result, si
                             (pra_str){line, (size_t)len});
 }
 
-uint64_t pra__refuse_histograms(const pra_columns *cols, pra_write_result *result)
-{
-    static const char reason[] = "native histograms are not stored by this version";
-    if (!cols->histogram_count)
-        return 0;
-    for (size_t i = 0; i < cols->series_count; i++) {
-        uint32_t count = cols->histogram_offsets[i + 1] - cols->histogram_offsets[i];
-        if (count)
-            pra_write_result_reject(result, PRA_DATUM_HISTOGRAM, i, count,
-                                    (pra_str){reason, sizeof reason - 1});
-    }
-    return cols->histogram_count;
-}
-
 /* ---- metrics */
 
 int pra__store_metric(pra_buffer *out, const char *name, const char *type, const char *help,

@@ -121,8 +121,6 @@ uint64_t pra__double_bits(const double *value);
 void pra__conflicts_add(pra__conflicts *c, int64_t timestamp_ms, uint64_t stored,
                         uint64_t received);
 void pra__conflicts_report(const pra__conflicts *c, pra_write_result *result, size_t series);
-/** Refuses the native histograms of a request; returns their number. */
-uint64_t pra__refuse_histograms(const pra_columns *cols, pra_write_result *result);
 
 /* ---- metrics */
 

@@ -15,7 +15,8 @@
 --   { labels = { __name__ = "up", job = "web" }, timestamps = { 1700000000000 }, values = { 1.0 } }
 --
 -- Timestamps are integers, milliseconds since 1970. A series of a request may also have lists
--- `histograms` and `exemplars`. Tables that a script got are its own, to keep and to change.
+-- `histograms` and `exemplars`. Native histograms are refused with 400 unless the storage says that
+-- it keeps them, by its field `histograms = true`. Tables that a script got are its own, to keep and to change.
 --
 -- ctx, request, query and sink are good until the function returns; later they raise an error.
 --

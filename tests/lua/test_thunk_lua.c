@@ -279,7 +279,7 @@ static void torture(const char *text, const char *target, pra_buffer *body, int3
 static void test_write(void **state)
 {
     (void)state;
-    torture("return { write = function(ctx, request)\n"
+    torture("return { histograms = true, write = function(ctx, request)\n"
             "  assert(#request.metadata == 1 and ctx.headers['content-encoding'] == 'snappy')\n"
             "  for series, number in request:series() do\n"
             "    local key = core.key(series.labels, ctx.tenant)\n"
@@ -456,7 +456,7 @@ static void test_late(void **state)
     (void)state;
     struct fixture f;
     pra_buffer *body = write_body();
-    set_up(&f, "return { write = function() end }");
+    set_up(&f, "return { histograms = true, write = function() end }");
     assert_int_equal(request(&f, "/write", body), 204);
     pra__lua_leave(f.L, NULL);
     assert_int_equal(request(&f, "/write", body), 503);

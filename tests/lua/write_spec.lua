@@ -66,6 +66,17 @@ describe("write", function()
     assert.equal(3, length)
   end)
 
+  it("acknowledges histograms only if the storage keeps them", function()
+    for _, keeps in ipairs { false, true } do
+      local storage = { histograms = keeps, write = function() end }
+      local handler = assert(pra.handler { storage = storage })
+      local sent = { { labels = { __name__ = "x" }, raw = wire.histogram(77) } }
+      local status, _, body = handler:request(wire.write(sent))
+      assert.equal(keeps and 204 or 400, status)
+      assert.equal(keeps and "" or 'refused: 1 histograms: this storage does not keep native histograms {__name__="x"}\n', body)
+    end
+  end)
+
   it("shows exemplars, histograms and metadata", function()
     local exemplar = { labels = { trace_id = "abc" }, timestamp = 5, value = 0.25 }
     local sent = { { labels = { __name__ = "x" }, exemplars = { exemplar }, raw = wire.histogram(77) } }

@@ -343,25 +343,6 @@ static void seventy_thousand_samples(void **state)
     assert_string_equal(f->dump, expected);
 }
 
-static void native_histograms_are_refused(void **state)
-{
-    struct fixture *f = *state;
-    pra_histogram histogram = {.timestamp_ms = 1, .sum = 1};
-    const uint32_t offsets[] = {0, 1};
-    pra_columns source = {.size = sizeof source,
-                          .series_count = 1,
-                          .histogram_offsets = offsets,
-                          .histograms = &histogram,
-                          .histogram_count = 1};
-    add_series(f, "a=1");
-    add_sample(f, 5, 5);
-    assert_int_equal(pra_write_request_add_histogram(f->request, &source, 0), PRA_OK);
-    assert_int_equal(write_request(f), PRA_OK);
-    assert_int_equal(f->result.rejected[PRA_DATUM_HISTOGRAM], 1);
-    assert_non_null(strstr(f->text, "native histograms are not stored by this version"));
-    assert_string_equal(QUERY(f, "a=1"), "a=1 5:5\n");
-}
-
 static void exemplars_and_metadata_are_ignored(void **state)
 {
     struct fixture *f = *state;
@@ -638,7 +619,7 @@ static int run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
         STORE_TEST(order_does_not_matter), STORE_TEST(a_shuffled_request_is_stored_in_order),      \
         STORE_TEST(tenants_do_not_see_each_other), STORE_TEST(selects_by_every_kind_of_matcher),   \
         STORE_TEST(strings_may_hold_anything), STORE_TEST(seventy_thousand_samples),               \
-        STORE_TEST(native_histograms_are_refused), STORE_TEST(exemplars_and_metadata_are_ignored), \
+        STORE_TEST(exemplars_and_metadata_are_ignored),                                            \
         STORE_TEST(a_limit_of_the_sink_ends_the_query),                                            \
         STORE_TEST(metrics_are_in_the_text_format), STORE_TEST(unknown_options_are_refused),       \
         STORE_TEST(old_samples_go_by_themselves),                                                  \

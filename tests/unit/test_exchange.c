@@ -77,24 +77,52 @@ static const pra_storage_vtbl toy_vtbl = {
 
 /* ── Bodies ── */
 
-static pra_buffer *write_body(double value)
+static pra_buffer *snappy_of(pra_write_request *req)
 {
-    pra_write_request *req;
     pra_buffer *plain;
     pra_buffer *body;
-    const pra_label labels[] = {{S("__name__"), S("up")}};
-    const int64_t t = 1000;
-    assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
     assert_int_equal(pra_buffer_new(NULL, &plain), PRA_OK);
     assert_int_equal(pra_buffer_new(NULL, &body), PRA_OK);
-    assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, &t, &value, 1), PRA_OK);
     assert_int_equal(pra_write_request_encode(req, PRA_WRITE_V1, plain, NULL), PRA_OK);
     assert_int_equal(pra_snappy_compress(pra_buffer_data(plain), pra_buffer_len(plain), body, NULL),
                      PRA_OK);
     pra_write_request_free(req);
     pra_buffer_free(plain);
     return body;
+}
+
+static pra_buffer *write_body(double value)
+{
+    pra_write_request *req;
+    const pra_label labels[] = {{S("__name__"), S("up")}};
+    const int64_t t = 1000;
+    assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
+    assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, &t, &value, 1), PRA_OK);
+    return snappy_of(req);
+}
+
+/* A sample in one series, two native histograms in another. */
+static pra_buffer *histogram_body(void)
+{
+    pra_write_request *req;
+    const pra_label labels[] = {{S("__name__"), S("h")}};
+    const int64_t t = 1000;
+    const double value = 1;
+    const pra_histogram histogram = {.timestamp_ms = 1, .sum = 2};
+    const uint32_t offsets[] = {0, 1};
+    const pra_columns source = {.size = sizeof(source),
+                                .series_count = 1,
+                                .histogram_offsets = offsets,
+                                .histograms = &histogram,
+                                .histogram_count = 1};
+    assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
+    assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, &t, &value, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_histogram(req, &source, 0), PRA_OK);
+    assert_int_equal(pra_write_request_add_histogram(req, &source, 0), PRA_OK);
+    return snappy_of(req);
 }
 
 static pra_buffer *read_body(void)
@@ -250,6 +278,37 @@ static void W22_what_the_storage_refuses_is_told_by_name(void **state)
     assert_int_equal(pra_exchange_error(f->x)->code, PRA_ERR_REJECT);
 }
 
+static void histograms_are_acknowledged_only_if_the_storage_keeps_them(void **state)
+{
+    struct fixture *f = *state;
+    const void *data;
+    size_t len;
+    send_body(f->x, "/write", histogram_body());
+    assert_int_equal(pra_exchange_run(f->x), PRA_OK);
+    assert_int_equal(f->toy.writes, 1);
+    assert_true(f->toy.value == 1);
+    assert_int_equal(pra_exchange_status(f->x), 400);
+    assert_int_equal(pra_exchange_body(f->x, &data, &len), PRA_OK);
+    const char want[] =
+        "refused: 2 histograms: this storage does not keep native histograms {__name__=\"h\"}\n";
+    assert_int_equal(len, sizeof(want) - 1);
+    assert_memory_equal(data, want, len);
+
+    struct toy keeper = {0};
+    pra_storage_vtbl vtbl = toy_vtbl;
+    vtbl.flags = PRA_STORAGE_HISTOGRAMS;
+    const pra_storage storage = {&vtbl, &keeper};
+    pra_handler *handler;
+    pra_exchange *x;
+    assert_int_equal(pra_handler_new(NULL, &storage, NULL, &handler, NULL), PRA_OK);
+    assert_int_equal(pra_exchange_new(handler, NULL, &x), PRA_OK);
+    send_body(x, "/write", histogram_body());
+    assert_int_equal(pra_exchange_run(x), PRA_OK);
+    assert_int_equal(pra_exchange_status(x), 204);
+    pra_exchange_free(x);
+    pra_handler_free(handler);
+}
+
 static void an_exchange_used_from_its_own_callback_is_busy(void **state)
 {
     struct fixture *f = *state;
@@ -298,7 +357,7 @@ static void what_is_not_known_here_is_handed_out_as_zero(void **state)
     assert_int_equal(pra_handler_limits(f->handler, &limits.known), PRA_OK);
     assert_int_equal(pra_exchange_get_stats(f->x, &stats.known), PRA_OK);
     assert_int_equal(limits.known.size, sizeof(limits));
-    assert_int_equal(limits.known.max_queries, 1000);
+    assert_int_equal(limits.known.max_queries, 100);
     assert_int_equal(limits.unknown, 0);
     assert_int_equal(stats.known.size, sizeof(stats));
     assert_int_equal(stats.known.status, 0);
@@ -315,6 +374,7 @@ int main(void)
         TEST(driven_write_then_read),
         TEST(stepped_write_then_read),
         TEST(W22_what_the_storage_refuses_is_told_by_name),
+        TEST(histograms_are_acknowledged_only_if_the_storage_keeps_them),
         TEST(an_exchange_used_from_its_own_callback_is_busy),
         TEST(what_is_not_known_here_is_handed_out_as_zero),
         cmocka_unit_test(a_storage_is_destroyed_when_its_handler_cannot_be_made),

@@ -288,7 +288,7 @@ static void over_the_memory_budget(void **state)
 static void an_idle_exchange_keeps_little(void **state)
 {
     (void)state;
-    enum { RETAIN = 8 << 10, PARTS = 7, QUERIES = 500, BODY = 100000 };
+    enum { RETAIN = 8 << 10, PARTS = 7, QUERIES = 100, BODY = 100000 };
     static char names[QUERIES + 1], value[BODY];
     struct failing_alloc memory;
     const pra_limits limits = {.size = sizeof(limits), .retain_bytes = RETAIN};

@@ -55,8 +55,8 @@ int pra__limits_resolve(const pra_limits *limits, pra_limits *out)
     or_default(&out->max_labels_per_series, 1000, any);
     or_default(&out->max_label_name_bytes, MIB / 16, any);
     or_default(&out->max_label_value_bytes, MIB, any);
-    or_default(&out->max_queries, 1000, any);
-    or_default(&out->max_matchers, 10000, any);
+    or_default(&out->max_queries, 100, any);
+    or_default(&out->max_matchers, 1000, any);
     or_default(&out->max_pattern_bytes, MIB / 16, any);
     or_default(&out->max_pattern_memory, 8 * MIB, INT64_MAX);
     or_default(&out->max_read_samples, 50000000, any);

@@ -28,9 +28,8 @@ static size_t offset_of(const struct decoder *d)
 static int over_limit(struct decoder *d, const char *name, const char *flag, uint64_t limit)
 {
     return pra__error(d->err, PRA_ERR_QUERY_LIMIT, offset_of(d),
-                      "query %zu: the read request has more than %s (%" PRIu64
-                      "; raise it with %s)",
-                      d->req->query_count ? d->req->query_count - 1 : 0, name, limit, flag);
+                      "the read request has more than %s (%" PRIu64 "; raise it with %s)", name,
+                      limit, flag);
 }
 
 static int read_str(struct decoder *d, uint32_t wire, pra_str *out)

@@ -196,6 +196,8 @@ static int decode_write(pra_exchange *x)
     x->stats.metadata = columns.metadata_count;
     pra__write_result_init(&x->result, x->write);
     (void)pra_write_request_canonicalize(x->write, pra__write_result_reject_series, &x->result);
+    if (!(x->handler->vtbl.flags & PRA_STORAGE_HISTOGRAMS))
+        pra__write_result_reject_histograms(&x->result);
     x->phase = PRA_STEP_WRITE;
     return PRA_OK;
 }

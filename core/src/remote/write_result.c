@@ -111,6 +111,20 @@ void pra__write_result_reject_series(void *ctx, const pra_series *series, size_t
     keep_reason(result, (pra_str){why->message, strlen(why->message)}, series);
 }
 
+void pra__write_result_reject_histograms(pra_write_result *result)
+{
+    static const char reason[] = "this storage does not keep native histograms";
+    pra_columns columns = {.size = sizeof(columns)};
+    if (pra_write_request_columns(result->request, &columns) || columns.histogram_count == 0)
+        return;
+    for (size_t i = 0; i < columns.series_count; i++) {
+        uint32_t count = columns.histogram_offsets[i + 1] - columns.histogram_offsets[i];
+        if (count)
+            pra_write_result_reject(result, PRA_DATUM_HISTOGRAM, i, count,
+                                    (pra_str){reason, sizeof(reason) - 1});
+    }
+}
+
 void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds)
 {
     result->retry_after = seconds;
