@@ -131,7 +131,6 @@ READS = BOTH + [
     ("nothing known", flood(b"\x70\0"), 200),
     ("100 queries", block(query(matcher(0, b"a", b"x")) * 100), 200),
     ("101 queries", block(query(matcher(0, b"a", b"x")) * 101), 400),
-    ("1001 queries", block(query(matcher(0, b"a", b"x")) * 1001), 400),
     ("an unknown matcher", block(query(matcher(9, b"a", b"x"))), 400),
     ("no type that is served", block(ONE + number(2, 7)), 400),
     *((f"the expression {text[:12]}", block(query(matcher(2, b"a", text))), status)
