@@ -8,11 +8,13 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 ((EUID == 0)) || { echo "fresh: needs root, for chroot"; exit 1; }
 base=build/fresh/base.tar root=$PWD/build/fresh/root
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+# The mirror that this machine uses, or debootstrap's own choice.
+mirror=${DEBIAN_MIRROR:-$(apt-get indextargets --format '$(REPO_URI)' 'Codename: bookworm' 'Component: main' \
+  2>/dev/null | sed -n 1p)}
 
 if [[ ! -f $base ]]; then
   mkdir -p build/fresh
-  debootstrap --variant=minbase bookworm build/fresh/bootstrap "$mirror"
+  debootstrap --variant=minbase bookworm build/fresh/bootstrap ${mirror:+"$mirror"}
   tar -C build/fresh/bootstrap --numeric-owner -cf "$base.new" .
   mv "$base.new" "$base"
   rm -rf --one-file-system build/fresh/bootstrap
