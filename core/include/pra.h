@@ -277,8 +277,9 @@ typedef struct pra_limits {
     uint64_t max_pattern_bytes;     /**< one regular expression; default 64 KiB */
     uint64_t max_pattern_memory;    /**< compiled form of one regular expression; default 8 MiB */
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
-    uint64_t max_response_bytes;    /**< one sampled answer before compression; default 256 MiB, at
-                                       most    4 GiB - 1 */
+    uint64_t max_response_bytes;    /**< one sampled answer before compression, and the samples of
+                                       one series that wait in a sink; default 256 MiB, at most 4 GiB
+                                       - 1 */
     uint64_t retain_bytes;          /**< memory that each part of a handle (an exchange has seven)
                                        keeps between requests; default 16 MiB */
 } pra_limits;

@@ -280,6 +280,23 @@ static void timestamps_of_every_length_are_written_right(void **state)
         }
 }
 
+static void R09_a_series_in_pieces_takes_no_more_memory_than_an_answer_may(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const double v = 1;
+    pra_limits limits = {.size = sizeof(limits), .max_response_bytes = 1600};
+    open_sink(&f, 0, INT64_MAX, &limits);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    for (int64_t t = 1; t <= 100; t++)
+        assert_int_equal(pra_series_sink_samples(f.sink, &t, &v, 1, &f.err), PRA_OK);
+    const int64_t t = 101;
+    assert_int_equal(pra_series_sink_samples(f.sink, &t, &v, 1, &f.err),
+                     PRA_ERR_RESPONSE_TOO_LARGE);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_ERR_RESPONSE_TOO_LARGE);
+    close_sink(&f);
+}
+
 static void a_series_begun_and_not_ended_is_dropped(void **state)
 {
     (void)state;
@@ -308,6 +325,7 @@ int main(void)
         cmocka_unit_test(R09_samples_outside_the_range_count_for_nothing),
         cmocka_unit_test(a_last_sample_of_zeros_stays_inside_the_buffer),
         cmocka_unit_test(timestamps_of_every_length_are_written_right),
+        cmocka_unit_test(R09_a_series_in_pieces_takes_no_more_memory_than_an_answer_may),
         cmocka_unit_test(a_series_begun_and_not_ended_is_dropped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -398,6 +398,9 @@ static int encode_series(pra_series_sink *sink, const int64_t *timestamps_ms, co
     return PRA_OK;
 }
 
+/* A sample that waits to be encoded. */
+enum { POINT_BYTES = sizeof(int64_t) + sizeof(double) };
+
 static int reserve_points(pra_series_sink *sink, size_t extra)
 {
     if (extra <= sink->point_cap - sink->point_count)
@@ -452,6 +455,8 @@ int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
     size_t kept = count_in_range(sink, timestamps_ms, count);
     if (sink->point_count + kept > sink->budget->max_samples)
         return take_samples(sink, sink->point_count + kept, err);
+    if (sink->point_count + kept > sink->budget->max_bytes / POINT_BYTES)
+        return take_bytes(sink, SIZE_MAX, err);
     if (reserve_points(sink, kept))
         return fail_nomem(sink, err);
     for (size_t i = 0; i < count; i++) {
