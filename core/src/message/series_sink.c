@@ -11,6 +11,7 @@
 #include "base/limits.h"
 #include "base/sort.h"
 #include "base/str.h"
+#include "message/label_encode.h"
 #include "wire/tlv.h"
 
 struct point {
@@ -233,17 +234,12 @@ static int check_labels(const pra_label *labels, size_t count, pra_error *err)
     return PRA_OK;
 }
 
-static size_t label_size(const pra_label *label)
-{
-    return pra__string_field_size(prom_Label_name_tag, label->name.len) +
-           pra__string_field_size(prom_Label_value_tag, label->value.len);
-}
-
 static int encode_labels(pra_series_sink *sink, size_t count, pra_error *err)
 {
     size_t size = 0;
     for (size_t i = 0; i < count; i++)
-        size += pra__bytes_field_size(prom_TimeSeries_labels_tag, label_size(&sink->sorted[i]));
+        size += pra__label_field_size(prom_TimeSeries_labels_tag, sink->sorted[i].name.len,
+                                      sink->sorted[i].value.len);
     /* Before they take memory: each of many sinks could hold as much as all may hold together. */
     if (size > atomic_load_explicit(&sink->budget->bytes, memory_order_relaxed))
         return take_bytes(sink, size, err);
@@ -251,12 +247,9 @@ static int encode_labels(pra_series_sink *sink, size_t count, pra_error *err)
     if (pra__buffer_reserve(&sink->labels, size))
         return fail_nomem(sink, err);
     uint8_t *p = sink->labels.data;
-    for (size_t i = 0; i < count; i++) {
-        const pra_label *l = &sink->sorted[i];
-        p = pra__put_head(p, prom_TimeSeries_labels_tag, label_size(l));
-        p = pra__put_string_field(p, prom_Label_name_tag, l->name.ptr, l->name.len);
-        p = pra__put_string_field(p, prom_Label_value_tag, l->value.ptr, l->value.len);
-    }
+    for (size_t i = 0; i < count; i++)
+        p = pra__put_label_field(p, prom_TimeSeries_labels_tag, sink->sorted[i].name,
+                                 sink->sorted[i].value);
     sink->labels.len = size;
     return PRA_OK;
 }

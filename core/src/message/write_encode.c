@@ -3,22 +3,17 @@
 #include <pra_proto/remote.pb.h>
 
 #include "base/buffer.h"
+#include "message/label_encode.h"
 #include "message/write_request.h"
 #include "wire/tlv.h"
 
 /* ---- labels, samples, exemplars */
 
-static size_t label_size(const pra_label_span *l)
-{
-    return pra__string_field_size(prom_Label_name_tag, l->name.len) +
-           pra__string_field_size(prom_Label_value_tag, l->value.len);
-}
-
 static size_t labels_size(uint32_t number, const pra_label_span *labels, size_t count)
 {
     size_t size = 0;
     for (size_t i = 0; i < count; i++)
-        size += pra__bytes_field_size(number, label_size(&labels[i]));
+        size += pra__label_field_size(number, labels[i].name.len, labels[i].value.len);
     return size;
 }
 
@@ -27,9 +22,8 @@ static uint8_t *put_labels(uint8_t *p, uint32_t number, const char *base,
 {
     for (size_t i = 0; i < count; i++) {
         const pra_label_span *l = &labels[i];
-        p = pra__put_head(p, number, label_size(l));
-        p = pra__put_string_field(p, prom_Label_name_tag, base + l->name.off, l->name.len);
-        p = pra__put_string_field(p, prom_Label_value_tag, base + l->value.off, l->value.len);
+        p = pra__put_label_field(p, number, (pra_str){base + l->name.off, l->name.len},
+                                 (pra_str){base + l->value.off, l->value.len});
     }
     return p;
 }
