@@ -118,11 +118,13 @@ static int storage_process_query(void *self, const pra_context *ctx, const pra_q
     return code;
 }
 
-static PyObject *sinks_tuple(pra__py_scope *scope, pra_series_sink *const *sinks, size_t count)
+/* The sinks of a driven read, or (sinks NULL) those of a stepped exchange. */
+static PyObject *sinks_tuple(pra__py_scope *scope, pra_series_sink *const *sinks, pra_exchange *x,
+                             size_t count)
 {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple && i < count; i++) {
-        PyObject *sink = pra__py_sink_new(scope, sinks[i]);
+        PyObject *sink = pra__py_sink_new(scope, sinks ? sinks[i] : pra_exchange_sink(x, i));
         if (sink) {
             PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, sink);
         } else {
@@ -139,9 +141,9 @@ static int storage_read(void *self, const pra_context *ctx, const pra_read_reque
     PyObject *outcome = NULL;
     pra__py_scope *scope = pra__py_scope_new();
     if (scope) {
-        outcome = call_adapter(self, "read", pra__py_context_new(scope, ctx),
-                               pra__py_queries_new(scope, request),
-                               sinks_tuple(scope, sinks, pra_read_request_query_count(request)), 3);
+        outcome = call_adapter(
+            self, "read", pra__py_context_new(scope, ctx), pra__py_queries_new(scope, request),
+            sinks_tuple(scope, sinks, NULL, pra_read_request_query_count(request)), 3);
     }
     int code = close_scope(scope, outcome, NULL, err);
     PyGILState_Release(gil);
@@ -191,20 +193,6 @@ int pra__py_storage(PyObject *adapter, pra_storage *out)
 
 /* ---- a stepped exchange */
 
-static PyObject *exchange_sinks(pra__py_scope *scope, pra_exchange *x, size_t count)
-{
-    PyObject *tuple = PyTuple_New((Py_ssize_t)count);
-    for (size_t i = 0; tuple && i < count; i++) {
-        PyObject *sink = pra__py_sink_new(scope, pra_exchange_sink(x, i));
-        if (sink) {
-            PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, sink);
-        } else {
-            Py_CLEAR(tuple);
-        }
-    }
-    return tuple;
-}
-
 static PyObject *open_with(pra__py_scope *scope, pra_exchange *x)
 {
     const pra_write_request *write = pra_exchange_write_request(x);
@@ -216,7 +204,7 @@ static PyObject *open_with(pra__py_scope *scope, pra_exchange *x)
     PyObject *context = pra__py_context_new(scope, pra_exchange_context(x));
     PyObject *request =
         write ? pra__py_write_request_new(scope, write) : pra__py_queries_new(scope, read);
-    PyObject *sinks = exchange_sinks(scope, x, read ? pra_read_request_query_count(read) : 0);
+    PyObject *sinks = sinks_tuple(scope, NULL, x, read ? pra_read_request_query_count(read) : 0);
     PyObject *opened = NULL;
     if (context && request && sinks) {
         opened = PyTuple_Pack(4, scope, context, request, sinks);
