@@ -216,7 +216,7 @@ static void make_write(pra_buffer *out)
     check(pra_write_request_new(NULL, &request), "request");
     check(pra_buffer_new(NULL, &message), "buffer");
     check(pra_write_request_add_series(request, labels, 2), "series");
-    check(pra_write_request_add_samples(request, timestamps_ms, values, 3), "samples");
+    check(pra_write_request_add_samples(request, timestamps_ms, values, NULL, 3), "samples");
     check(pra_write_request_encode(request, PRA_WRITE_V1, message, NULL), "encode");
     check(pra_snappy_compress(pra_buffer_data(message), pra_buffer_len(message), out, NULL),
           "compress");

@@ -324,6 +324,12 @@ typedef struct pra_bucket_span {
     uint32_t length;
 } pra_bucket_span;
 
+/** A label of remote write 2.0 as numbers of symbols. */
+typedef struct pra_symbol_refs {
+    uint32_t name;
+    uint32_t value;
+} pra_symbol_refs;
+
 /** Elements [start, start + count) of a column. */
 typedef struct pra_range {
     uint32_t start;
@@ -418,6 +424,14 @@ typedef struct pra_columns {
 
     const pra_metadata *metadata;
     size_t metadata_count;
+
+    const pra_span *symbols; /**< 2.0 as decoded: the symbol table, so that a caller can keep one
+                                object of its own per symbol [W-33]; else NULL */
+    size_t symbol_count;
+    const pra_symbol_refs *label_refs;  /**< 2.0 as decoded: element i are the symbols of labels[i];
+                                           else NULL */
+    const int64_t *start_timestamps_ms; /**< of the samples, 0 = not set [W-44]; NULL where none is
+                                           set */
 } pra_columns;
 
 /** One series of a pra_columns, as pointers. */
@@ -432,6 +446,8 @@ typedef struct pra_series {
     pra_range exemplars; /**< of the exemplar columns */
     const pra_histogram *histograms;
     size_t histogram_count;
+    const pra_symbol_refs *label_refs;  /**< NULL as in pra_columns */
+    const int64_t *start_timestamps_ms; /**< NULL as in pra_columns */
 } pra_series;
 
 /** Series number index of columns. Returns 0; PRA_ERR_INVALID_ARG if there is none. Set out->size
@@ -498,9 +514,11 @@ PRA_API int64_t pra_write_request_canonicalize(
  * or was built, not decoded. */
 PRA_API int pra_write_request_add_series(pra_write_request *req, const pra_label *labels,
                                          size_t count);
-/** Adds samples to the current series. Copies. */
+/** Adds samples to the current series. start_timestamps_ms: count elements, 0 = not set; NULL =
+ * none is set [W-44]. Copies. */
 PRA_API int pra_write_request_add_samples(pra_write_request *req, const int64_t *timestamps_ms,
-                                          const double *values, size_t count);
+                                          const double *values, const int64_t *start_timestamps_ms,
+                                          size_t count);
 /** Adds an exemplar to the current series. Copies. */
 PRA_API int pra_write_request_add_exemplar(pra_write_request *req, const pra_label *labels,
                                            size_t count, int64_t timestamp_ms, double value);
@@ -718,7 +736,8 @@ enum {
     PRA_DATUM_SAMPLE = 0,
     PRA_DATUM_HISTOGRAM = 1,
     PRA_DATUM_EXEMPLAR = 2,
-    PRA_DATUM_METADATA = 3
+    PRA_DATUM_METADATA = 3,
+    PRA_DATUM_SERIES = 4 /**< a series with all that it holds */
 };
 
 /** count data of a kind in series number series were refused for good, the rest is stored: the

@@ -74,7 +74,7 @@ static void add_series(pra_write_request *request, const scenario *s, unsigned s
     for (unsigned i = 0; i < s->samples; i++) {
         int64_t t = 1700000000000 + (int64_t)(request_number * s->samples + i) * 15000;
         double value = 1000.0 + number + request_number * 0.37 + i * 0.01;
-        bench_require(pra_write_request_add_samples(request, &t, &value, 1) == PRA_OK,
+        bench_require(pra_write_request_add_samples(request, &t, &value, NULL, 1) == PRA_OK,
                       "add sample");
     }
 }

@@ -169,7 +169,8 @@ static void add_made_up(pra_write_request *request, size_t i)
     int64_t timestamp_ms = 1700000000000 + (int64_t)(i % 50);
     double value = (double)i * 1.1;
     bench_require(pra_write_request_add_series(request, chosen, count) == PRA_OK &&
-                      pra_write_request_add_samples(request, &timestamp_ms, &value, 1) == PRA_OK,
+                      pra_write_request_add_samples(request, &timestamp_ms, &value, NULL, 1) ==
+                          PRA_OK,
                   "make series up");
 }
 

@@ -43,7 +43,7 @@ static int build(pra_write_request *request, uint32_t thread, int64_t from, int6
             code = pra_write_request_add_series(request, labels, 2);
         }
         if (code == PRA_OK)
-            code = pra_write_request_add_samples(request, &n, &value, 1);
+            code = pra_write_request_add_samples(request, &n, &value, NULL, 1);
     }
     return code;
 }

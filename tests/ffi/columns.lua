@@ -30,7 +30,7 @@ for i = 0, SERIES - 1 do
   for k = 0, SAMPLES - 1 do
     t[k], v[k] = 1700000000000LL + k, i + k
   end
-  check(pra.pra_write_request_add_samples(built, t, v, SAMPLES))
+  check(pra.pra_write_request_add_samples(built, t, v, nil, SAMPLES))
 end
 local plain, block = new "buffer", new "buffer"
 check(pra.pra_write_request_encode(built, pra.PRA_WRITE_V1, plain, nil))

@@ -103,7 +103,7 @@ up = ffi.new("pra_label[1]", [{"name": string("__name__"), "value": string("up")
 check(pra.pra_write_request_add_series(request, up, 1))
 check(
     pra.pra_write_request_add_samples(
-        request, ffi.new("int64_t[]", [1000, 2000]), ffi.new("double[]", [1, 2.5]), 2
+        request, ffi.new("int64_t[]", [1000, 2000]), ffi.new("double[]", [1, 2.5]), ffi.NULL, 2
     )
 )
 message = new("buffer", ffi.NULL)

@@ -117,7 +117,7 @@ static pra_buffer *write_body(void)
     assert_int_equal(pra_buffer_new(NULL, &message), PRA_OK);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(pra_write_request_add_series(req, labels, 2), PRA_OK);
-        assert_int_equal(pra_write_request_add_samples(req, timestamps, values, 2), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(req, timestamps, values, NULL, 2), PRA_OK);
         assert_int_equal(pra_write_request_add_exemplar(req, labels, 1, 5, 0.25), PRA_OK);
         add_histogram(req);
     }

@@ -234,7 +234,7 @@ static void add_series(pra_write_request *request, const pra_label *labels, size
     const int64_t t = 1;
     const double value = 1;
     CHECK(pra_write_request_add_series(request, labels, count) == PRA_OK);
-    CHECK(pra_write_request_add_samples(request, &t, &value, 1) == PRA_OK);
+    CHECK(pra_write_request_add_samples(request, &t, &value, NULL, 1) == PRA_OK);
 }
 
 static void send_write(struct hosted *h, pra_write_request *request, struct hosted_way way)

@@ -298,7 +298,7 @@ static void strings_may_hold_anything(void **state)
         int64_t t = 1;
         double value = (double)i;
         assert_int_equal(pra_write_request_add_series(f->request, rows[i], 2), PRA_OK);
-        assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, NULL, 1), PRA_OK);
     }
     write_ok(f);
     assert_string_equal(QUERY(f, "z=1"), "\"a\\=x,z=1 1:7\n"
@@ -330,7 +330,8 @@ static void seventy_thousand_samples(void **state)
             times[k] = k * 15000;
             values[k] = i + k / 7.0;
         }
-        assert_int_equal(pra_write_request_add_samples(f->request, times, values, SAMPLES), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(f->request, times, values, NULL, SAMPLES),
+                         PRA_OK);
     }
     write_ok(f);
     QUERY(f, "__name__=m");
@@ -567,7 +568,8 @@ static void *write_many(void *arg)
         }
         pra_write_request_reset(f.request);
         w->failures += pra_write_request_add_series(f.request, labels, 2) != PRA_OK;
-        w->failures += pra_write_request_add_samples(f.request, times, values, SAMPLES) != PRA_OK;
+        w->failures +=
+            pra_write_request_add_samples(f.request, times, values, NULL, SAMPLES) != PRA_OK;
         pra__write_result_init(&f.result, f.request);
         int code = f.store.vtbl->write(f.store.self, NULL, f.request, &f.result, NULL);
         w->stored += code == PRA_OK;

@@ -69,12 +69,12 @@ static void add_bits(struct fixture *f, int64_t t, uint64_t bits)
 {
     double value;
     memcpy(&value, &bits, sizeof value);
-    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, NULL, 1), PRA_OK);
 }
 
 static void add_sample(struct fixture *f, int64_t t, double value)
 {
-    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, NULL, 1), PRA_OK);
 }
 
 /* Writes what was added; f->text then says what was refused. */

@@ -46,7 +46,7 @@ static void add_series(pra_write_request *req, const char *const *labels, int64_
         list[n].value = (pra_str){equals + 1, strlen(equals + 1)};
     }
     assert_int_equal(pra_write_request_add_series(req, list, n), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, &timestamp, &value, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, &timestamp, &value, NULL, 1), PRA_OK);
 }
 
 /* What was handed to on_reject, as text. */

@@ -98,7 +98,7 @@ static pra_buffer *write_body(double value)
     const int64_t t = 1000;
     assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
     assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, &t, &value, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, &t, &value, NULL, 1), PRA_OK);
     return snappy_of(req);
 }
 
@@ -118,7 +118,7 @@ static pra_buffer *histogram_body(void)
                                 .histogram_count = 1};
     assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
     assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, &t, &value, 1), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, &t, &value, NULL, 1), PRA_OK);
     assert_int_equal(pra_write_request_add_series(req, labels, 1), PRA_OK);
     assert_int_equal(pra_write_request_add_histogram(req, &source, 0), PRA_OK);
     assert_int_equal(pra_write_request_add_histogram(req, &source, 0), PRA_OK);

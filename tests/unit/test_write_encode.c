@@ -64,7 +64,7 @@ static void a_built_request_is_written_field_by_field(void **state)
     pra_write_request *req = new_request(NULL);
     (void)state;
     assert_int_equal(pra_write_request_add_series(req, labels, 2), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, timestamps, values, 2), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, timestamps, values, NULL, 2), PRA_OK);
     assert_int_equal(pra_write_request_add_exemplar(req, trace, 1, 7, 0.5), PRA_OK);
     assert_int_equal(
         pra_write_request_add_metadata(req, PRA_METRIC_GAUGE, STR("up"), STR("h"), STR("u")),
@@ -90,7 +90,7 @@ static void only_true_zeros_are_left_out(void **state)
     (void)state;
     memcpy(values, bits, sizeof(values));
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, timestamps, values, 3), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, timestamps, values, NULL, 3), PRA_OK);
     assert_encodes_to(req, "0a 23 1200 1209 09 0000000000000080"
                            "1214 09 020000000000f07f 10 ffffffffffffffffff01");
     pra_write_request_free(req);
@@ -161,7 +161,7 @@ static int rebuild(pra_write_request *to, const pra_columns *c)
                                     {c->base + s.labels[j].value.off, s.labels[j].value.len}};
         rc = pra_write_request_add_series(to, labels, s.label_count);
         if (rc == PRA_OK)
-            rc = pra_write_request_add_samples(to, s.timestamps_ms, s.values, s.sample_count);
+            rc = pra_write_request_add_samples(to, s.timestamps_ms, s.values, NULL, s.sample_count);
         for (size_t j = c->exemplar_offsets[i]; rc == PRA_OK && j < c->exemplar_offsets[i + 1];
              j++) {
             size_t n = 0;
@@ -266,12 +266,14 @@ static void calls_in_the_wrong_order_are_refused(void **state)
     pra_buffer *out;
     (void)state;
     assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, &timestamp, &value, 1), PRA_ERR_STATE);
+    assert_int_equal(pra_write_request_add_samples(req, &timestamp, &value, NULL, 1),
+                     PRA_ERR_STATE);
     assert_int_equal(pra_write_request_add_exemplar(req, NULL, 0, 1, 1), PRA_ERR_STATE);
     assert_int_equal(pra_write_request_add_series(req, &broken, 1), PRA_ERR_INVALID_ARG);
     assert_int_equal(pra_write_request_add_series(req, NULL, 1), PRA_ERR_INVALID_ARG);
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_OK);
-    assert_int_equal(pra_write_request_add_samples(req, NULL, &value, 1), PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_write_request_add_samples(req, NULL, &value, NULL, 1),
+                     PRA_ERR_INVALID_ARG);
     assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
     assert_int_equal(c.series_count, 1);
     assert_int_equal(pra_write_request_add_histogram(req, &c, 0), PRA_ERR_INVALID_ARG);

@@ -9,6 +9,7 @@
 _Static_assert(sizeof(pra_span) == 8 && sizeof(pra_label_span) == 16, "fixed layout");
 _Static_assert(sizeof(pra_histogram) == 128 && sizeof(pra_metadata) == 32, "fixed layout");
 _Static_assert(sizeof(pra_bucket_span) == 8 && sizeof(pra_range) == 8, "fixed layout");
+_Static_assert(sizeof(pra_symbol_refs) == 8, "fixed layout");
 
 static const unsigned char element_size[PRA__COL_COUNT] = {
     [PRA__COL_TEXT] = 1,
@@ -17,8 +18,10 @@ static const unsigned char element_size[PRA__COL_COUNT] = {
     [PRA__COL_EXEMPLAR_OFFSETS] = sizeof(uint32_t),
     [PRA__COL_HISTOGRAM_OFFSETS] = sizeof(uint32_t),
     [PRA__COL_LABELS] = sizeof(pra_label_span),
+    [PRA__COL_LABEL_REFS] = sizeof(pra_symbol_refs),
     [PRA__COL_TIMESTAMPS] = sizeof(int64_t),
     [PRA__COL_VALUES] = sizeof(double),
+    [PRA__COL_START_TIMESTAMPS] = sizeof(int64_t),
     [PRA__COL_EXEMPLAR_TIMESTAMPS] = sizeof(int64_t),
     [PRA__COL_EXEMPLAR_VALUES] = sizeof(double),
     [PRA__COL_EXEMPLAR_LABEL_OFFSETS] = sizeof(uint32_t),
@@ -32,6 +35,8 @@ static const unsigned char element_size[PRA__COL_COUNT] = {
     [PRA__COL_NEGATIVE_COUNTS] = sizeof(double),
     [PRA__COL_CUSTOM_VALUES] = sizeof(double),
     [PRA__COL_METADATA] = sizeof(pra_metadata),
+    [PRA__COL_SYMBOLS] = sizeof(pra_span),
+    [PRA__COL_FAULTS] = sizeof(struct pra__fault),
     [PRA__COL_RESULT_OFFSETS] = sizeof(uint32_t),
 };
 
@@ -168,6 +173,19 @@ int pra__columns_mark_series(struct pra__columns *c)
     return PRA_OK;
 }
 
+int pra__columns_fill_starts(struct pra__columns *c, size_t count)
+{
+    struct pra__column *col = &c->col[PRA__COL_START_TIMESTAMPS];
+    if (count <= col->len)
+        return PRA_OK;
+    int rc = pra__columns_room(c, PRA__COL_START_TIMESTAMPS, count - col->len);
+    if (rc)
+        return rc;
+    memset((int64_t *)col->data + col->len, 0, (count - col->len) * sizeof(int64_t));
+    col->len = count;
+    return PRA_OK;
+}
+
 int pra__exemplar_begin(struct pra__columns *c)
 {
     size_t i = c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len;
@@ -232,6 +250,19 @@ static const uint32_t *offsets(const struct pra__columns *c, enum pra__column_id
     return count ? c->col[id].data : no_offsets;
 }
 
+/* A column that not every message has. */
+static const void *optional(const struct pra__columns *c, enum pra__column_id id)
+{
+    return c->col[id].len ? c->col[id].data : NULL;
+}
+
+static void view_symbols(const struct pra__columns *c, pra_columns *v)
+{
+    v->symbols = optional(c, PRA__COL_SYMBOLS);
+    v->symbol_count = c->col[PRA__COL_SYMBOLS].len;
+    v->label_refs = optional(c, PRA__COL_LABEL_REFS);
+}
+
 static void view_series(const struct pra__columns *c, pra_columns *v)
 {
     v->base = c->base;
@@ -244,6 +275,7 @@ static void view_series(const struct pra__columns *c, pra_columns *v)
     v->timestamps_ms = c->col[PRA__COL_TIMESTAMPS].data;
     v->values = c->col[PRA__COL_VALUES].data;
     v->sample_count = c->col[PRA__COL_TIMESTAMPS].len;
+    v->start_timestamps_ms = optional(c, PRA__COL_START_TIMESTAMPS);
     v->exemplar_offsets = offsets(c, PRA__COL_EXEMPLAR_OFFSETS, c->series);
     v->exemplar_timestamps_ms = c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].data;
     v->exemplar_values = c->col[PRA__COL_EXEMPLAR_VALUES].data;
@@ -281,6 +313,7 @@ int pra__columns_view(const struct pra__columns *c, pra_columns *out)
     pra_columns view = {.size = sizeof(view)};
     view_series(c, &view);
     view_histograms(c, &view);
+    view_symbols(c, &view);
     return pra__struct_out(out, &view, sizeof(view));
 }
 
@@ -299,9 +332,13 @@ int pra_columns_series(const pra_columns *columns, size_t index, pra_series *out
     s.exemplars = (pra_range){exemplars[0], exemplars[1] - exemplars[0]};
     if (s.label_count)
         s.labels = columns->labels + labels[0];
+    if (s.label_count && columns->label_refs)
+        s.label_refs = columns->label_refs + labels[0];
     if (s.sample_count) {
         s.timestamps_ms = columns->timestamps_ms + samples[0];
         s.values = columns->values + samples[0];
+        if (columns->start_timestamps_ms)
+            s.start_timestamps_ms = columns->start_timestamps_ms + samples[0];
     }
     if (s.histogram_count)
         s.histograms = columns->histograms + histograms[0];

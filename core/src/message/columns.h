@@ -13,8 +13,10 @@ enum pra__column_id {
     PRA__COL_EXEMPLAR_OFFSETS,
     PRA__COL_HISTOGRAM_OFFSETS,
     PRA__COL_LABELS,
+    PRA__COL_LABEL_REFS, /* 2.0: beside PRA__COL_LABELS, else empty */
     PRA__COL_TIMESTAMPS,
     PRA__COL_VALUES,
+    PRA__COL_START_TIMESTAMPS, /* empty, or beside PRA__COL_TIMESTAMPS */
     PRA__COL_EXEMPLAR_TIMESTAMPS,
     PRA__COL_EXEMPLAR_VALUES,
     PRA__COL_EXEMPLAR_LABEL_OFFSETS,
@@ -27,7 +29,9 @@ enum pra__column_id {
     PRA__COL_POSITIVE_COUNTS,
     PRA__COL_NEGATIVE_COUNTS,
     PRA__COL_CUSTOM_VALUES,
-    PRA__COL_METADATA,
+    PRA__COL_METADATA,       /* those of series in the order of the series */
+    PRA__COL_SYMBOLS,        /* 2.0 only */
+    PRA__COL_FAULTS,         /* 2.0 only */
     PRA__COL_RESULT_OFFSETS, /* read response only */
     PRA__COL_COUNT
 };
@@ -36,6 +40,24 @@ struct pra__column {
     void *data;
     size_t cap; /* elements */
     size_t len; /* elements in use */
+};
+
+/* What is wrong with one series or one exemplar of a message that is well-formed as a whole: a
+ * reference that names no symbol [W-33]. Its string is empty in the columns; canonicalizing takes
+ * it out. A series has at most one that concerns all of it, an exemplar at most one. */
+enum {
+    PRA__FAULT_REF = 0,      /* of a label: beyond the symbols */
+    PRA__FAULT_ODD_REFS = 1, /* a label name without a value; ref is the number of references */
+    PRA__FAULT_HELP_REF = 2,
+    PRA__FAULT_UNIT_REF = 3
+};
+
+struct pra__fault {
+    uint32_t series;
+    uint32_t datum; /* index in the exemplar columns; UINT32_MAX: the whole series */
+    int32_t kind;   /* PRA_DATUM_SERIES or PRA_DATUM_EXEMPLAR */
+    int32_t what;   /* PRA__FAULT_… */
+    uint32_t ref;
 };
 
 /* The len of the first column of a group stands for the group. series is the number of complete
@@ -94,6 +116,9 @@ void pra__columns_move(struct pra__columns *c, enum pra__column_id id, size_t to
 
 /* Stores where the next series begins, or, after the last one, where it ends. */
 int pra__columns_mark_series(struct pra__columns *c);
+
+/* Makes the start timestamps count elements long; 0 stands where none is set. */
+int pra__columns_fill_starts(struct pra__columns *c, size_t count);
 
 /* One exemplar: begin, its labels into PRA__COL_EXEMPLAR_LABELS, end. Only begin can fail. */
 int pra__exemplar_begin(struct pra__columns *c);

@@ -196,8 +196,27 @@ int pra_write_request_add_series(pra_write_request *req, const pra_label *labels
     return pra__columns_mark_series(c);
 }
 
+static int any_set(const int64_t *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (values[i])
+            return 1;
+    return 0;
+}
+
+/* Room for count samples behind len, and for their start timestamps if there are such. */
+static int room_for_samples(struct pra__columns *c, size_t len, size_t count, int with_starts)
+{
+    int rc = pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, len + count);
+    if (rc == PRA_OK && with_starts)
+        rc = pra__columns_reserve(c, PRA__COL_START_TIMESTAMPS, PRA__COL_START_TIMESTAMPS,
+                                  len + count);
+    return rc;
+}
+
 int pra_write_request_add_samples(pra_write_request *req, const int64_t *timestamps_ms,
-                                  const double *values, size_t count)
+                                  const double *values, const int64_t *start_timestamps_ms,
+                                  size_t count)
 {
     int rc = open_series(req);
     if (rc)
@@ -208,12 +227,19 @@ int pra_write_request_add_samples(pra_write_request *req, const int64_t *timesta
         return PRA_OK;
     if (!timestamps_ms || !values || count > UINT32_MAX - len)
         return PRA_ERR_INVALID_ARG;
-    rc = pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, len + count);
+    const int starts = start_timestamps_ms && any_set(start_timestamps_ms, count);
+    const int with_starts = starts || c->col[PRA__COL_START_TIMESTAMPS].len;
+    rc = room_for_samples(c, len, count, with_starts);
     if (rc)
         return rc;
     memcpy(PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS) + len, timestamps_ms, count * 8);
     memcpy(PRA__COLUMN(double, c, PRA__COL_VALUES) + len, values, count * 8);
     c->col[PRA__COL_TIMESTAMPS].len += count;
+    if (with_starts)
+        (void)pra__columns_fill_starts(c, len + count); /* there is room */
+    if (starts)
+        memcpy(PRA__COLUMN(int64_t, c, PRA__COL_START_TIMESTAMPS) + len, start_timestamps_ms,
+               count * 8);
     return pra__columns_mark_series(c);
 }
 
