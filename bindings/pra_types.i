@@ -158,16 +158,13 @@ PRA_LONG_CALL(Exchange::body);
                 pra_error *err)
     {
         pra_error outcome = {0};
-        pra_write_result *result = pra_exchange_write_result($self->exchange);
         if (code != 0) {
             (void)pra_error_set(&outcome, code, message);
         }
         if (http_status != 0) {
             outcome.http_status = http_status;
         }
-        if (retry_after != 0 && result) {
-            pra_write_result_retry_after(result, retry_after);
-        }
+        outcome.offset = retry_after;
         (void)checked(pra_exchange_finish($self->exchange, code, &outcome), err);
     }
     int32_t status(void) { return pra_exchange_status($self->exchange); }

@@ -173,8 +173,8 @@ static void take_verdict(lua_State *L, call *c)
     if (c->err && lua_isinteger(L, -2)) {
         c->err->http_status = (int32_t)lua_tointeger(L, -2);
     }
-    if (c->result && lua_isinteger(L, -1)) {
-        pra_write_result_retry_after(c->result, (uint32_t)lua_tointeger(L, -1));
+    if (c->err && lua_isinteger(L, -1)) {
+        c->err->offset = (uint32_t)lua_tointeger(L, -1);
     }
     lua_pop(L, 4);
 }

@@ -26,7 +26,7 @@ typedef struct thunk {
     PyObject *adapter;
 } thunk;
 
-static int outcome_apply(PyObject *outcome, pra_write_result *result, pra_error *err, int *code)
+static int outcome_apply(PyObject *outcome, pra_error *err, int *code)
 {
     int http_status;
     unsigned retry_after;
@@ -41,8 +41,8 @@ static int outcome_apply(PyObject *outcome, pra_write_result *result, pra_error 
     if (http_status && err) {
         err->http_status = http_status;
     }
-    if (retry_after && result) {
-        pra_write_result_retry_after(result, retry_after);
+    if (retry_after && err) {
+        err->offset = retry_after;
     }
     return 0;
 }
@@ -50,10 +50,10 @@ static int outcome_apply(PyObject *outcome, pra_write_result *result, pra_error 
 /* What the adapter said: (code, http_status, message, retry_after). It passes on only what is no
  * Exception (SystemExit), or fails for want of memory: here is nobody to raise to. Takes outcome,
  * which may be NULL. */
-static int conclude(PyObject *outcome, pra_write_result *result, pra_error *err)
+static int conclude(PyObject *outcome, pra_error *err)
 {
     int code;
-    if (!outcome || outcome_apply(outcome, result, err, &code)) {
+    if (!outcome || outcome_apply(outcome, err, &code)) {
         PyErr_WriteUnraisable(pra__py_error);
         code = pra_error_set_cstr(err, PRA_ERR_USER, "the storage was interrupted");
     }
@@ -77,10 +77,9 @@ static PyObject *call_adapter(const thunk *t, const char *method, PyObject *firs
     return outcome;
 }
 
-static int close_scope(pra__py_scope *scope, PyObject *outcome, pra_write_result *result,
-                       pra_error *err)
+static int close_scope(pra__py_scope *scope, PyObject *outcome, pra_error *err)
 {
-    int code = conclude(outcome, result, err);
+    int code = conclude(outcome, err);
     if (scope) {
         pra__py_scope_close(scope);
         Py_DECREF(scope);
@@ -91,6 +90,7 @@ static int close_scope(pra__py_scope *scope, PyObject *outcome, pra_write_result
 static int storage_write(void *self, const pra_context *ctx, const pra_write_request *request,
                          pra_write_result *result, pra_error *err)
 {
+    (void)result;
     PyGILState_STATE gil = PyGILState_Ensure();
     PyObject *outcome = NULL;
     pra__py_scope *scope = pra__py_scope_new();
@@ -98,7 +98,7 @@ static int storage_write(void *self, const pra_context *ctx, const pra_write_req
         outcome = call_adapter(self, "write", pra__py_context_new(scope, ctx),
                                pra__py_write_request_new(scope, request), NULL, 2);
     }
-    int code = close_scope(scope, outcome, result, err);
+    int code = close_scope(scope, outcome, err);
     PyGILState_Release(gil);
     return code;
 }
@@ -113,7 +113,7 @@ static int storage_process_query(void *self, const pra_context *ctx, const pra_q
         outcome = call_adapter(self, "process_query", pra__py_context_new(scope, ctx),
                                pra__py_query_new(scope, query), pra__py_sink_new(scope, sink), 3);
     }
-    int code = close_scope(scope, outcome, NULL, err);
+    int code = close_scope(scope, outcome, err);
     PyGILState_Release(gil);
     return code;
 }
@@ -145,7 +145,7 @@ static int storage_read(void *self, const pra_context *ctx, const pra_read_reque
             self, "read", pra__py_context_new(scope, ctx), pra__py_queries_new(scope, request),
             sinks_tuple(scope, sinks, NULL, pra_read_request_query_count(request)), 3);
     }
-    int code = close_scope(scope, outcome, NULL, err);
+    int code = close_scope(scope, outcome, err);
     PyGILState_Release(gil);
     return code;
 }

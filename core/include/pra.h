@@ -241,8 +241,10 @@ typedef struct pra_error {
     int32_t code;        /**< PRA_ERR_…, or 0 */
     int32_t http_status; /**< what the sender is answered; a storage may set it, see PRA_ERR_REJECT,
                             PRA_ERR_RETRY */
-    uint64_t offset;     /**< position in the decoded input, bytes; 0 where it has no meaning */
-    char message[240];   /**< one line, NUL-terminated: what, where, and what to do */
+    uint64_t offset;   /**< position in the decoded input, bytes; 0 where it has no meaning. In what
+                          a storage returns with PRA_ERR_RETRY: seconds for a Retry-After header,
+                          0 = none [W-23] */
+    char message[240]; /**< one line, NUL-terminated: what, where, and what to do */
 } pra_error;
 
 /** Sets code, message (copied, cut to fit, control characters replaced) and the code's HTTP status.
@@ -745,15 +747,19 @@ enum {
  * few only counts are kept. */
 PRA_API void pra_write_result_reject(pra_write_result *result, int32_t kind, size_t series,
                                      size_t count, pra_str reason);
-/** Seconds for a Retry-After header with a 429 or 5xx answer [W-23]. */
+/** Seconds for a Retry-After header with a 429 or 5xx answer [W-23]; as pra_error.offset, which
+ * reads have too. */
 PRA_API void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds);
 
 enum {
     /** process_query may run at the same time on several threads for one request */
     PRA_STORAGE_PARALLEL_QUERIES = 1,
     /** write keeps native histograms. Without this the handler refuses them: the rest is written,
-     * and the sender is told with 400. */
-    PRA_STORAGE_HISTOGRAMS = 2
+     * and the sender is told with 400 [W-21]. */
+    PRA_STORAGE_HISTOGRAMS = 2,
+    /** write keeps exemplars. Without this the handler refuses those of remote write 2.0 likewise;
+     * 1.0 lets them go unsaid. */
+    PRA_STORAGE_EXEMPLARS = 4
 };
 
 /** The entries a storage implements. size and later fields as in options; a missing entry (NULL) is
@@ -809,12 +815,35 @@ typedef struct pra_executor {
     int (*parallel_for)(void *ctx, size_t n, void (*task)(void *arg, size_t index), void *arg);
 } pra_executor;
 
+/** The time, for a library that reads no clock. */
+typedef struct pra_clock {
+    void *ctx;
+    int64_t (*now_ms)(void *ctx); /**< milliseconds since the Unix epoch; from any thread */
+} pra_clock;
+
 typedef struct pra_handler_opts {
     size_t size;
     const pra_limits *limits;       /**< NULL = defaults; copied */
     const char *tenant_header_cstr; /**< NULL = "X-Scope-OrgID"; copied; "" = no tenant header */
     pra_executor executor;          /**< fn NULL = queries run one after the other */
     uint64_t max_head_bytes;        /**< method, target and headers; default 64 KiB */
+    uint32_t accepted_messages; /**< bits 1 << PRA_WRITE_…; 0 = both; the other is 415 [W-04] */
+    uint32_t response_types;    /**< bits 1 << PRA_RESPONSE_…; 0 = both [R-02] */
+    uint32_t canonical_flags;   /**< for pra_write_request_canonicalize */
+    uint32_t reserved;
+    /** Labels that stand for this storage as a whole: merged into every series of an answer, whose
+     * own label of that name wins; a matcher that asks for just one of them reaches the storage as
+     * one for no such label [R-08]. Copied. Not empty, no name twice. */
+    const pra_label *external_labels;
+    size_t external_label_count;
+    /** Matchers on labels of these names are left out of queries. Copied. */
+    const char *const *ignored_matchers_cstr;
+    size_t ignored_matcher_count;
+    /** What is younger than read_delay_ms or older than read_max_age_ms is not read; 0 = off. They
+     * need the clock. */
+    uint64_t read_delay_ms;
+    uint64_t read_max_age_ms;
+    pra_clock clock;
 } pra_handler_opts;
 
 /** Zeroes size bytes and sets size. */

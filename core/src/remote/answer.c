@@ -18,10 +18,29 @@ static void add_header(pra_exchange *x, const char *name_cstr, const char *value
 
 static void add_retry_after(pra_exchange *x)
 {
-    if (x->result.retry_after == 0 || (x->status != 429 && x->status < 500))
+    if (x->retry_seconds == 0 || (x->status != 429 && x->status < 500))
         return;
-    (void)snprintf(x->retry_after, sizeof(x->retry_after), "%u", x->result.retry_after);
+    (void)snprintf(x->retry_after, sizeof(x->retry_after), "%llu",
+                   (unsigned long long)x->retry_seconds);
     add_header(x, "Retry-After", x->retry_after);
+}
+
+/* Remote write 2.0, once it is settled that it is that: on success and on failure [W-25]; never for
+ * 1.0, whose senders would trust them [W-26]. */
+static void add_written(pra_exchange *x)
+{
+    static const char *const names[PRA__WRITTEN_KINDS] = {
+        "X-Prometheus-Remote-Write-Samples-Written",
+        "X-Prometheus-Remote-Write-Histograms-Written",
+        "X-Prometheus-Remote-Write-Exemplars-Written",
+    };
+    if (x->endpoint != PRA_ENDPOINT_WRITE || x->version != PRA_WRITE_V2)
+        return;
+    for (size_t i = 0; i < PRA__WRITTEN_KINDS; i++) {
+        (void)snprintf(x->written_text[i], sizeof(x->written_text[i]), "%llu",
+                       (unsigned long long)x->written[i]);
+        add_header(x, names[i], x->written_text[i]);
+    }
 }
 
 static void add_error_headers(pra_exchange *x)
@@ -40,6 +59,7 @@ static void stand(pra_exchange *x, int32_t status)
 {
     x->phase = PRA_STEP_RESPOND;
     x->status = status;
+    add_written(x);
     pra__exchange_drop_request(x);
 }
 
@@ -109,6 +129,9 @@ static void take_failure(pra_exchange *x, int code, const pra_error *err)
 {
     int wishes = err && (err->code == code || err->code == 0); /* or the status alone was set */
     int32_t status = status_of(code, wishes ? err->http_status : 0);
+    x->retry_seconds = x->result.retry_after;
+    if (wishes && code == PRA_ERR_RETRY && err->offset)
+        x->retry_seconds = err->offset;
     if (err && err != &x->error)
         x->error = *err;
     else if (!err)
@@ -143,12 +166,25 @@ static void answer_partly_written(pra_exchange *x)
     stand_error(x);
 }
 
+/* What was received and not refused. A storage that counts what it refuses twice has not written
+ * less than nothing. */
+static void count_written(pra_exchange *x)
+{
+    const uint64_t received[PRA__WRITTEN_KINDS] = {x->stats.samples, x->stats.histograms,
+                                                   x->stats.exemplars};
+    for (size_t i = 0; i < PRA__WRITTEN_KINDS; i++) {
+        uint64_t refused = x->result.rejected[i];
+        x->written[i] = refused < received[i] ? received[i] - refused : 0;
+    }
+}
+
 void pra__answer_write(pra_exchange *x, int code, const pra_error *err)
 {
     if (code != PRA_OK) {
         answer_storage_failure(x, code, err);
         return;
     }
+    count_written(x);
     x->error = (pra_error){0};
     if (pra__write_result_any(&x->result)) {
         answer_partly_written(x);

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "remote/http.h"
+#include "remote/read_scope.h"
 
 int pra_exchange_new(pra_handler *handler, const pra_alloc *alloc, pra_exchange **out)
 {
@@ -68,6 +69,8 @@ static void forget_last(pra_exchange *x)
     x->stats = (pra_exchange_stats){.size = sizeof(x->stats)};
     x->status = 0;
     x->header_count = 0;
+    x->retry_seconds = 0;
+    memset(x->written, 0, sizeof(x->written));
     x->body_given = 0;
     x->version = -1;
     x->content_length = UINT64_MAX;
@@ -99,16 +102,26 @@ static int check_write_head(pra_exchange *x)
     pra_str value;
     if (pra__context_header_count(&x->context, "Content-Type", &value) > 1)
         return pra__refuse(x, PRA_ERR_CONTENT_TYPE, "more than one Content-Type header");
-    x->version = pra__content_type_version(value);
-    if (x->version == PRA_WRITE_V1)
+    int32_t version = pra__content_type_version(value);
+    if (version > 0 && x->handler->accepted_messages & 1u << version) {
+        x->version = version;
         return PRA_OK;
-    int known = x->version == PRA_WRITE_V2;
-    x->version = -1;
-    return pra__refuse(x, PRA_ERR_CONTENT_TYPE,
-                       known ? "remote write 2.0 is not served here: set protobuf_message to "
-                               "prometheus.WriteRequest"
-                             : "Content-Type must be application/x-protobuf, with "
-                               "proto=prometheus.WriteRequest if any");
+    }
+    switch (version) {
+    case PRA_WRITE_V1:
+        return pra__refuse(x, PRA_ERR_CONTENT_TYPE,
+                           "remote write 1.0 is not served here: set protobuf_message to "
+                           "io.prometheus.write.v2.Request");
+    case PRA_WRITE_V2:
+        return pra__refuse(x, PRA_ERR_CONTENT_TYPE,
+                           "remote write 2.0 is not served here: set protobuf_message to "
+                           "prometheus.WriteRequest");
+    default:
+        return pra__refuse(x, PRA_ERR_CONTENT_TYPE,
+                           "Content-Type must be application/x-protobuf, with "
+                           "proto=prometheus.WriteRequest or "
+                           "proto=io.prometheus.write.v2.Request if any");
+    }
 }
 
 static int too_large(pra_exchange *x)
@@ -198,6 +211,8 @@ static int decode_write(pra_exchange *x)
     (void)pra_write_request_canonicalize(x->write, pra__write_result_reject_series, &x->result);
     if (!(x->handler->vtbl.flags & PRA_STORAGE_HISTOGRAMS))
         pra__write_result_reject_histograms(&x->result);
+    if (!(x->handler->vtbl.flags & PRA_STORAGE_EXEMPLARS) && x->version == PRA_WRITE_V2)
+        pra__write_result_reject_exemplars(&x->result);
     x->phase = PRA_STEP_WRITE;
     return PRA_OK;
 }
@@ -205,15 +220,20 @@ static int decode_write(pra_exchange *x)
 /* The first listed type that is served; an empty list means SAMPLES. */
 static int choose_response_type(pra_exchange *x)
 {
+    static const int32_t samples = PRA_RESPONSE_SAMPLES;
+    const uint32_t served = x->handler->response_types;
     const int32_t *types;
     size_t count = pra_read_request_accepted(x->read, &types);
-    if (count == 0)
-        return x->version = PRA_RESPONSE_SAMPLES, PRA_OK;
+    if (count == 0) {
+        types = &samples;
+        count = 1;
+    }
     for (size_t i = 0; i < count; i++)
-        if (types[i] == PRA_RESPONSE_SAMPLES)
-            return x->version = PRA_RESPONSE_SAMPLES, PRA_OK;
+        if (types[i] >= 0 && types[i] <= PRA_RESPONSE_STREAMED_XOR_CHUNKS &&
+            served & 1u << types[i])
+            return x->version = types[i], PRA_OK;
     return pra_error_set_cstr(&x->error, PRA_ERR_RESPONSE_TYPE,
-                              "none of accepted_response_types is served here; SAMPLES is");
+                              "none of accepted_response_types is served here");
 }
 
 static int decode_read(pra_exchange *x)
@@ -225,6 +245,7 @@ static int decode_read(pra_exchange *x)
     if (rc)
         return rc;
     x->stats.queries = pra_read_request_query_count(x->read);
+    pra__read_scope_apply(x->handler, x->read);
     if ((rc = choose_response_type(x)) != PRA_OK ||
         (rc = pra_read_request_compile(x->read, &x->handler->limits, &x->error)) != PRA_OK ||
         (rc = pra__sinks_prepare(x)) != PRA_OK)

@@ -9,7 +9,7 @@
 #include "remote/handler.h"
 #include "remote/write_result.h"
 
-enum { PRA__MAX_HEADERS = 6 };
+enum { PRA__MAX_HEADERS = 8, PRA__WRITTEN_KINDS = 3 };
 
 /* Where an exchange is. The last three are the public PRA_STEP_… */
 enum pra__phase { PRA__IDLE = 0, PRA__BODY = -1 };
@@ -40,7 +40,10 @@ struct pra_exchange {
     int32_t status;
     pra_header headers[PRA__MAX_HEADERS];
     size_t header_count;
-    char retry_after[12];
+    uint64_t retry_seconds; /* 0 = no Retry-After */
+    char retry_after[24];
+    uint64_t written[PRA__WRITTEN_KINDS]; /* by PRA_DATUM_…: what the storage has taken [W-25] */
+    char written_text[PRA__WRITTEN_KINDS][24];
     pra_buffer out;   /* the body */
     pra_buffer plain; /* the body before compression */
     int body_given;

@@ -2,6 +2,7 @@
 #ifndef PRA_REMOTE_HANDLER_H
 #define PRA_REMOTE_HANDLER_H
 
+#include "base/arena.h"
 #include "pra.h"
 
 struct pra_handler {
@@ -12,6 +13,17 @@ struct pra_handler {
     pra_executor executor;
     uint64_t max_head_bytes;
     char tenant_header[128];
+    uint32_t accepted_messages; /* never 0 */
+    uint32_t response_types;    /* likewise */
+    uint32_t canonical_flags;
+    pra_arena arena; /* what follows */
+    pra_label *external_labels;
+    size_t external_label_count;
+    pra_str *ignored_matchers;
+    size_t ignored_matcher_count;
+    uint64_t read_delay_ms; /* 0 = off */
+    uint64_t read_max_age_ms;
+    pra_clock clock;
 };
 
 #endif

@@ -111,18 +111,32 @@ void pra__write_result_reject_series(void *ctx, const pra_series *series, size_t
     keep_reason(result, (pra_str){why->message, strlen(why->message)}, series);
 }
 
+/* All data of a kind. */
+static void reject_column(pra_write_result *result, int32_t kind, const uint32_t *offsets,
+                          size_t series_count, const char *reason_cstr)
+{
+    const pra_str reason = {reason_cstr, strlen(reason_cstr)};
+    for (size_t i = 0; i < series_count; i++) {
+        uint32_t count = offsets[i + 1] - offsets[i];
+        if (count)
+            pra_write_result_reject(result, kind, i, count, reason);
+    }
+}
+
 void pra__write_result_reject_histograms(pra_write_result *result)
 {
-    static const char reason[] = "this storage does not keep native histograms";
-    pra_columns columns = {.size = sizeof(columns)};
-    if (pra_write_request_columns(result->request, &columns) || columns.histogram_count == 0)
-        return;
-    for (size_t i = 0; i < columns.series_count; i++) {
-        uint32_t count = columns.histogram_offsets[i + 1] - columns.histogram_offsets[i];
-        if (count)
-            pra_write_result_reject(result, PRA_DATUM_HISTOGRAM, i, count,
-                                    (pra_str){reason, sizeof(reason) - 1});
-    }
+    pra_columns c = {.size = sizeof(c)};
+    if (pra_write_request_columns(result->request, &c) == PRA_OK && c.histogram_count)
+        reject_column(result, PRA_DATUM_HISTOGRAM, c.histogram_offsets, c.series_count,
+                      "this storage does not keep native histograms");
+}
+
+void pra__write_result_reject_exemplars(pra_write_result *result)
+{
+    pra_columns c = {.size = sizeof(c)};
+    if (pra_write_request_columns(result->request, &c) == PRA_OK && c.exemplar_count)
+        reject_column(result, PRA_DATUM_EXEMPLAR, c.exemplar_offsets, c.series_count,
+                      "this storage does not keep exemplars");
 }
 
 void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds)

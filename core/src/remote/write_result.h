@@ -24,8 +24,9 @@ void pra__write_result_init(pra_write_result *result, const pra_write_request *r
 void pra__write_result_reject_series(void *result, const pra_series *series, size_t index,
                                      const pra_error *why);
 
-/* All native histograms of the request: the storage does not keep them. */
+/* All native histograms or exemplars of the request: the storage does not keep them. */
 void pra__write_result_reject_histograms(pra_write_result *result);
+void pra__write_result_reject_exemplars(pra_write_result *result);
 
 int pra__write_result_any(const pra_write_result *result);
 
