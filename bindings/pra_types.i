@@ -67,6 +67,7 @@ typedef struct Limits {
     uint64_t max_labels_per_series, max_label_name_bytes, max_label_value_bytes;
     uint64_t max_queries, max_matchers, max_pattern_bytes, max_pattern_memory;
     uint64_t max_read_samples, max_response_bytes, retain_bytes;
+    uint64_t max_frame_bytes, max_frame_read_bytes;
 } Limits;
 %extend Limits {
     Limits()

@@ -284,6 +284,10 @@ typedef struct pra_limits {
                                        - 1 */
     uint64_t retain_bytes;          /**< memory that each part of a handle (an exchange has seven)
                                        keeps between requests; default 16 MiB */
+    uint64_t max_frame_bytes;       /**< labels and chunks of one frame of a streamed answer, which
+                                       takes chunks until there is no room left; default 1 MiB [R-09]
+                                       [R-25] */
+    uint64_t max_frame_read_bytes;  /**< one frame that is read; default 50,000,000 [R-26] */
 } pra_limits;
 
 /** Zeroes size bytes and sets size. For callers that cannot write sizeof. Returns
@@ -704,6 +708,24 @@ PRA_API int pra_read_response_columns(const pra_read_response *resp, pra_columns
 /** Result i holds series [(*offsets)[i], (*offsets)[i + 1]). Returns the number of results;
  * *offsets has one element more. */
 PRA_API size_t pra_read_response_results(const pra_read_response *resp, const uint32_t **offsets);
+
+/* ── Chunks and streamed answers ─────────────────────────────────────────────────────────────── */
+
+/** How the samples of a chunk are encoded; a streamed answer is made of such chunks. */
+enum {
+    PRA_CHUNK_XOR = 1,
+    PRA_CHUNK_HISTOGRAM = 2,
+    PRA_CHUNK_FLOAT_HISTOGRAM = 3,
+    PRA_CHUNK_XOR2 = 4,
+    PRA_CHUNK_HISTOGRAM_ST = 5,
+    PRA_CHUNK_FLOAT_HISTOGRAM_ST = 6
+};
+
+/** Appends samples as one chunk of type PRA_CHUNK_XOR, byte by byte as Prometheus encodes them.
+ * Readers expect increasing timestamps and at most 120 samples; any timestamps and 1 … 65,535
+ * samples are encoded. */
+PRA_API int pra_chunk_encode_samples(const int64_t *timestamps_ms, const double *values,
+                                     size_t count, pra_buffer *out);
 
 /* ── Context ─────────────────────────────────────────────────────────────────────────────────── */
 

@@ -62,6 +62,8 @@ int pra__limits_resolve(const pra_limits *limits, pra_limits *out)
     or_default(&out->max_read_samples, 50000000, any);
     or_default(&out->max_response_bytes, 256 * MIB, UINT32_MAX);
     or_default(&out->retain_bytes, 16 * MIB, any);
+    or_default(&out->max_frame_bytes, MIB, any);
+    or_default(&out->max_frame_read_bytes, 50000000, UINT32_MAX);
     return PRA_OK;
 }
 
