@@ -459,6 +459,16 @@ typedef struct pra_series {
 /** Series number index of columns. Returns 0; PRA_ERR_INVALID_ARG if there is none. Set out->size
  * first. */
 PRA_API int pra_columns_series(const pra_columns *columns, size_t index, pra_series *out);
+/** 1 if the histogram is a stale marker (its sum has the stale bits; nothing else in it means
+ * anything), else 0 [W-43]. NULL gives 0. */
+PRA_API int pra_histogram_is_stale(const pra_histogram *histogram);
+/** Checks histogram number index of columns by Prometheus' rules: schema -4 to 8 or -53 [W-48]; as
+ * many buckets as the spans say; no negative offset but the first; no negative count; an integer
+ * count equal to the sum of the buckets, or not below it where sum is NaN; bounds that rise, with
+ * custom buckets, and no zero bucket or negative side [W-49]. Buckets and a zero count of the other
+ * kind than count are not looked at [W-47]; a stale one is checked as any other. Returns 0,
+ * PRA_ERR_HISTOGRAM with the rule that is broken in why (may be NULL). */
+PRA_API int pra_histogram_validate(const pra_columns *columns, size_t index, pra_error *why);
 /** XXH64 over name 0xFF value 0xFF … of labels in the order given: stable for ever, equal to
  * Prometheus' labels.Hash for sorted labels. Different labels can share one: compare them too. */
 PRA_API uint64_t pra_labels_fingerprint(const char *base, const pra_label_span *labels,
