@@ -107,7 +107,10 @@ def normal(answer):
     for row in data["result"]:
         key = json.dumps(row["metric"], sort_keys=True)
         assert key not in rows, f"series twice: {key}"
-        rows[key] = row.get("value", row.get("values"))
+        if "value" in row or "histogram" in row:
+            rows[key] = row.get("value", row.get("histogram"))
+        else:
+            rows[key] = row.get("values", []) + row.get("histograms", [])
     return data["resultType"], rows
 
 

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+import native
 from processes import Processes
 from receivers import RECEIVERS, lacking
 from target import Target
@@ -17,7 +18,10 @@ def pytest_addoption(parser):
 
 @pytest.fixture
 def processes(request):
-    if not shutil.which("prometheus"):
+    if "native" in request.node.path.stem:
+        if not native.PROMETHEUS.exists():
+            lacking("no current Prometheus; ./dev test-peers builds it")
+    elif not shutil.which("prometheus"):
         lacking("no program prometheus on the PATH")
     all_of_them = Processes()
     yield all_of_them

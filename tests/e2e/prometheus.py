@@ -30,7 +30,7 @@ def metrics(url):
     return sums
 
 
-def remote_write(url):
+def remote_write(url, **settings):
     """Configuration of a sender that does not wait for full batches."""
     queue = {
         "min_shards": 2, "max_shards": 4, "max_samples_per_send": 500, "capacity": 5000,
@@ -39,26 +39,26 @@ def remote_write(url):
     metadata = {"send": True, "send_interval": "1s"}
     return {"global": _GLOBAL, "remote_write": [
         {"url": url, "queue_config": queue, "metadata_config": metadata,
-         "send_exemplars": True}]}
+         "send_exemplars": True, **settings}]}
 
 
-def remote_read(url):
-    return {"global": _GLOBAL, "remote_read": [{"url": url, "read_recent": True}]}
+def remote_read(url, **settings):
+    return {"global": _GLOBAL, "remote_read": [{"url": url, "read_recent": True, **settings}]}
 
 
-def scrape(job, port, interval="200ms"):
+def scrape(job, port, interval="200ms", **settings):
     return {"job_name": job, "scrape_interval": interval, "scrape_timeout": interval,
-            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}
+            "static_configs": [{"targets": [f"127.0.0.1:{port}"]}], **settings}
 
 
 class Prometheus:
-    def __init__(self, processes, workdir, name, config, flags=()):
+    def __init__(self, processes, workdir, name, config, flags=(), program="prometheus"):
         self._dir = pathlib.Path(workdir) / name
         self._dir.mkdir()
         self._config = config
         self._write_config([])
         self.process = processes.start(name, [
-            "prometheus", f"--config.file={self._dir}/prometheus.json",
+            program, f"--config.file={self._dir}/prometheus.json",
             f"--storage.tsdb.path={self._dir}/data", "--web.listen-address=127.0.0.1:0",
             "--web.enable-lifecycle", "--storage.remote.flush-deadline=1s", *flags,
         ], cwd=workdir)
@@ -98,10 +98,12 @@ class Prometheus:
     def sending(self):
         """What became of the samples appended. Prometheus counts each attempt as sent."""
         now = self.metrics()
-        of = {kind: now[f"prometheus_remote_storage_samples_{kind}_total"]
-              for kind in ("failed", "retried", "dropped")}
-        tried = now["prometheus_remote_storage_samples_total"] - of["retried"]
-        pending = now["prometheus_remote_storage_samples_pending"]
+
+        def data(kind):
+            return sum(now.get(f"prometheus_remote_storage_{datum}_{kind}", 0.0)
+                       for datum in ("samples", "histograms"))
+        of = {kind: data(f"{kind}_total") for kind in ("failed", "retried", "dropped")}
+        tried, pending = data("total") - of["retried"], data("pending")
         return {**of, "tried": tried, "pending": pending, "acknowledged": tried - of["failed"],
                 "metadata": now["prometheus_remote_storage_metadata_total"],
                 "metadata_failed": now["prometheus_remote_storage_metadata_failed_total"],

@@ -8,6 +8,7 @@ import subprocess
 
 import pytest
 
+import native
 from processes import wait_until
 from prometheus import Prometheus, http_get
 
@@ -52,9 +53,9 @@ class Receiver:
 class PrometheusReceiver(Prometheus):
     """The control: what the tests expect, they expect of Prometheus itself too."""
 
-    def __init__(self, processes, workdir):
+    def __init__(self, processes, workdir, program="prometheus"):
         super().__init__(processes, workdir, "receiver", {},
-                         ["--web.enable-remote-write-receiver"])
+                         ["--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage"], program)
 
     def stop(self):
         assert self.process.stop() == 0
@@ -124,6 +125,7 @@ def interpreter_env():
 
 RECEIVERS = {
     "prometheus": PrometheusReceiver,
+    "current": lambda processes, workdir: PrometheusReceiver(processes, workdir, native.PROMETHEUS),
     "sqlite": _serve(lambda workdir: f"sqlite:{workdir}/store.db"),
     "memory": _serve(lambda workdir: "memory:"),
     "python": _script("python"),
