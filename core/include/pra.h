@@ -690,6 +690,10 @@ PRA_API int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels
                                   size_t label_count, pra_error *err);
 PRA_API int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
                                     const double *values, size_t count, pra_error *err);
+/** Histograms [start, start + count) of columns, as pra_series_sink_samples; a sample at the same
+ * time goes before. Also PRA_ERR_INVALID_ARG: ranges outside the columns. */
+PRA_API int pra_series_sink_histograms(pra_series_sink *sink, const pra_columns *columns,
+                                       size_t start, size_t count, pra_error *err);
 PRA_API int pra_series_sink_end(pra_series_sink *sink, pra_error *err);
 /** Series and samples added so far (after trimming). */
 PRA_API size_t pra_series_sink_series_count(const pra_series_sink *sink);
@@ -783,8 +787,18 @@ PRA_API void pra_write_result_reject(pra_write_result *result, int32_t kind, siz
  * reads have too. */
 PRA_API void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds);
 
+/** The series that a query found, before their data: what select fills. */
+typedef struct pra_series_list pra_series_list;
+
+/** Adds a series; id says to fetch which one it is. Labels in any order; copies. Returns 0;
+ * PRA_ERR_LABELS (and the series is not added); PRA_ERR_RESPONSE_TOO_LARGE (max_memory_bytes),
+ * PRA_ERR_CANCELLED: then every further call returns the same, and so should the store. */
+PRA_API int pra_series_list_add(pra_series_list *list, const pra_label *labels, size_t label_count,
+                                uint64_t id, pra_error *err);
+
 enum {
-    /** process_query may run at the same time on several threads for one request */
+    /** process_query, or select and fetch, may run at the same time on several threads for one
+       request */
     PRA_STORAGE_PARALLEL_QUERIES = 1,
     /** write keeps native histograms. Without this the handler refuses them: the rest is written,
      * and the sender is told with 400 [W-21]. */
@@ -816,7 +830,7 @@ typedef struct pra_storage_vtbl {
     int (*process_query)(void *self, const pra_context *ctx, const pra_query *query,
                          pra_series_sink *sink, pra_error *err);
     /** Optional: answers all queries at once, sinks[i] taking the series of query i. NULL:
-     * process_query is called for each. */
+     * process_query, or select and fetch, are called for each. */
     int (*read)(void *self, const pra_context *ctx, const pra_read_request *request,
                 pra_series_sink *const *sinks, pra_error *err);
     /** Optional: appends metrics in Prometheus' text format to out, for hosts that serve /metrics.
@@ -825,6 +839,20 @@ typedef struct pra_storage_vtbl {
     /** Optional: frees self. Called exactly once: when the handler is freed, or when its creation
      * fails. */
     void (*destroy)(void *self);
+    /** Optional, with fetch: lists the series that satisfy the query; those without data in its
+     * time range may be among them. With these two an answer of any length takes the memory of its
+     * series' labels and one frame; sampled answers use them too, and process_query and read are
+     * not called and may be NULL. Returns as process_query. */
+    int (*select)(void *self, const pra_context *ctx, const pra_query *query, pra_series_list *list,
+                  pra_error *err);
+    /** Pushes data of series id from from_ms on, in increasing time, into sink
+     * (pra_series_sink_samples, pra_series_sink_histograms, without begin and end; what is before
+     * from_ms is passed over). Returns PRA_OK when there is no more; what the sink returned
+     * otherwise (PRA_DONE: the sink has enough, fetch is called again with from_ms behind what it
+     * took). An id that is gone: PRA_OK. No lock or transaction may be held between calls. A
+     * failure once the answer has begun cuts the connection. */
+    int (*fetch)(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                 int64_t from_ms, pra_series_sink *sink, pra_error *err);
 } pra_storage_vtbl;
 
 /** A storage: vtbl is borrowed for the life of the handler (usually static), self is taken

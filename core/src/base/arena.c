@@ -124,12 +124,17 @@ void pra_arena_reset(pra_arena *arena)
     arena->current_used = 0;
 }
 
-void pra__arena_trim(pra_arena *arena, size_t retain)
+size_t pra__arena_held(const pra_arena *arena)
 {
     size_t held = 0;
     for (const struct pra__chunk *chunk = arena->first; chunk; chunk = chunk->next)
         held += sizeof(*chunk) + chunk->size;
-    if (held > retain)
+    return held;
+}
+
+void pra__arena_trim(pra_arena *arena, size_t retain)
+{
+    if (pra__arena_held(arena) > retain)
         pra__arena_fini(arena);
     else
         pra_arena_reset(arena);

@@ -22,6 +22,9 @@ void pra__arena_fini(pra_arena *arena);
 /* Copies s into the arena. Returns PRA_OK or PRA_ERR_NOMEM. */
 int pra__arena_str(pra_arena *arena, pra_str s, pra_str *out);
 
+/* Bytes of memory it holds, handed out or not. */
+size_t pra__arena_held(const pra_arena *arena);
+
 /* Resets; gives the memory back if it is more than retain bytes. */
 void pra__arena_trim(pra_arena *arena, size_t retain);
 

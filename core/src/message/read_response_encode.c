@@ -14,15 +14,14 @@ int pra_read_response_encode(const pra_series_sink *const *sinks, size_t count, 
     if (!out || (count && !sinks))
         return PRA_ERR_INVALID_ARG;
     for (size_t i = 0; i < count; i++)
-        total += pra__bytes_field_size(prom_ReadResponse_results_tag,
-                                       pra__series_sink_bytes(sinks[i])->len);
+        total += pra__bytes_field_size(prom_ReadResponse_results_tag, sinks[i]->series.len);
     if (total > UINT32_MAX)
         return pra_error_set_cstr(err, PRA_ERR_RESPONSE_TOO_LARGE,
                                   "the answer is larger than a snappy block can hold");
     if (pra__buffer_reserve(out, (size_t)total))
         return pra__nomem(err);
     for (size_t i = 0; i < count; i++) {
-        const pra_buffer *series = pra__series_sink_bytes(sinks[i]);
+        const pra_buffer *series = &sinks[i]->series;
         uint8_t *p =
             pra__put_head(out->data + out->len, prom_ReadResponse_results_tag, series->len);
         if (series->len)

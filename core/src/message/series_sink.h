@@ -1,35 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* Inside of a sink: shared by series_sink.c, which takes series, sink_sampled.c and
+ * sink_streamed.c, which write them, and by remote/, which fills it over select and fetch. */
 #ifndef PRA_MESSAGE_SERIES_SINK_H
 #define PRA_MESSAGE_SERIES_SINK_H
 
-#include <stdatomic.h>
-
 #include "base/buffer.h"
+#include "message/label_set.h"
+#include "message/read_budget.h"
+#include "message/sink_pending.h"
 #include "pra.h"
 
-/* What the sinks of one answer may still take together; several threads may take at the same time.
- */
-typedef struct pra__read_budget {
-    atomic_uint_fast64_t samples;
-    atomic_uint_fast64_t bytes;
-    uint64_t max_samples;
-    uint64_t max_bytes;
-} pra__read_budget;
+/* How a sink that is fed by fetch stands; see pra__series_sink_feed. */
+struct pra__feed {
+    int running;     /* begin and end are not the storage's to call */
+    int64_t from_ms; /* what is before it was taken earlier */
+    int64_t last_ms; /* of the data taken, if any */
+    int any;
+    int last_is_sample;
+    int past_end; /* data behind the query's range came: the series is done */
+};
 
-/* limits must be resolved. */
-void pra__read_budget_init(pra__read_budget *budget, const pra_limits *limits);
+struct pra_series_sink {
+    pra_alloc alloc;
+    pra_buffer series; /* finished: fields of QueryResult */
+    pra_buffer labels; /* of the series that was begun: fields of TimeSeries */
+    struct pra__label_set set;
+    const pra_label *external; /* merged into every series that is pushed */
+    size_t external_count;
+    int64_t start_ms;
+    int64_t end_ms;
+    size_t series_count;
+    size_t sample_count;
+    size_t histogram_count;
+    int begun;
+    struct pra__pending pending; /* of the series that was begun */
+    struct pra__feed feed;
+    pra__read_budget *budget;
+    pra__read_budget own_budget; /* of a sink used without a handler */
+    pra_error failure;           /* sticky */
+};
 
 /* A sink that is started anew for each query. Free with pra_series_sink_free. */
 int pra__series_sink_make(const pra_alloc *alloc, pra_series_sink **out);
-/* Empties it; budget is borrowed until the next start. */
+/* Empties it; budget and external are borrowed until the next start. */
 void pra__series_sink_start(pra_series_sink *sink, int64_t start_ms, int64_t end_ms,
-                            pra__read_budget *budget);
+                            pra__read_budget *budget, const pra_label *external,
+                            size_t external_count);
 /* Bytes of memory it holds, itself included. */
 size_t pra__series_sink_memory(const pra_series_sink *sink);
 /* The first limit or allocation that was hit, PRA_OK if none: the series here are not all that were
  * added. */
 int pra__series_sink_failure(const pra_series_sink *sink, pra_error *err);
-/* The series as fields of a QueryResult. */
-const pra_buffer *pra__series_sink_bytes(const pra_series_sink *sink);
+
+/* As pra_series_sink_begin, of labels that are sorted and checked already. */
+int pra__series_sink_open(pra_series_sink *sink, const pra_label *labels, size_t count,
+                          pra_error *err);
+/* Lets fetch push data of the open series, from from_ms on; then ends that. */
+void pra__series_sink_feed(pra_series_sink *sink, int64_t from_ms);
+/* code: what fetch returned. Returns PRA_OK when the series is done, PRA_DONE when the sink has
+ * enough and fetch is to be called again, or what is wrong. */
+int pra__series_sink_feed_end(pra_series_sink *sink, int code, pra_error *err);
+
+/* For the files of the sink: what it may take, and failures that end the answer. */
+int pra__sink_take_samples(pra_series_sink *sink, size_t count, pra_error *err);
+int pra__sink_take_bytes(pra_series_sink *sink, size_t count, pra_error *err);
+int pra__sink_fail_nomem(pra_series_sink *sink, pra_error *err);
+
+/* sink_sampled.c: writes the series that was begun, with these samples, which are in order and in
+ * range, and the histograms that wait. */
+int pra__sink_encode_sampled(pra_series_sink *sink, const int64_t *timestamps_ms,
+                             const double *values, size_t count, pra_error *err);
 
 #endif

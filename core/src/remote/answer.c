@@ -204,6 +204,7 @@ static int sink_failure(pra_exchange *x)
             return rc;
         x->stats.series += pra_series_sink_series_count(x->sinks[i]);
         x->stats.samples += pra_series_sink_sample_count(x->sinks[i]);
+        x->stats.histograms += x->sinks[i]->histogram_count;
     }
     return PRA_OK;
 }

@@ -138,6 +138,9 @@ static void drop(pra_handler *h)
 static int copy_entries(const pra_storage_vtbl *from, pra_storage_vtbl *out, pra_error *err)
 {
     int rc = pra__opts_copy(out, sizeof(*out), from, from->size);
+    if (rc == PRA_OK && !out->select != !out->fetch)
+        return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG,
+                                  "storage entries: select and fetch go together");
     if (rc == PRA_OK)
         return PRA_OK;
     *out = (pra_storage_vtbl){0};

@@ -4,6 +4,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "remote/exchange.h"
+#include "remote/select.h"
 
 static int grow(pra_exchange *x, size_t count)
 {
@@ -28,7 +29,8 @@ int pra__sinks_prepare(pra_exchange *x)
         if (!x->sinks[i] && pra__series_sink_make(&x->alloc, &x->sinks[i]))
             return pra__nomem(&x->error);
         pra__series_sink_start(x->sinks[i], pra_query_start_ms(query), pra_query_end_ms(query),
-                               &x->read_budget);
+                               &x->read_budget, x->handler->external_labels,
+                               x->handler->external_label_count);
     }
     x->sink_count = count;
     return PRA_OK;
@@ -55,7 +57,7 @@ void pra__sinks_free(pra_exchange *x)
     pra__free(&x->alloc, x->sinks, x->sink_cap * sizeof(pra_series_sink *));
 }
 
-/* ── The default `read`: process_query for every query ── */
+/* ── The default `read`: every query by itself ── */
 
 struct outcome {
     int code;
@@ -69,9 +71,13 @@ struct fan_out {
 
 static int process(pra_exchange *x, size_t index, pra_error *err)
 {
-    return x->handler->vtbl.process_query(x->handler->self, &x->context,
-                                          pra_read_request_query(x->read, index), x->sinks[index],
-                                          err);
+    const pra_handler *h = x->handler;
+    const pra_query *query = pra_read_request_query(x->read, index);
+    if (pra_query_start_ms(query) > pra_query_end_ms(query))
+        return PRA_OK; /* nothing is in it */
+    if (h->vtbl.select)
+        return pra__select_and_fetch(x, query, x->sinks[index], err);
+    return h->vtbl.process_query(h->self, &x->context, query, x->sinks[index], err);
 }
 
 static void one_query(void *arg, size_t index)
@@ -110,9 +116,9 @@ static int fill_in_turn(pra_exchange *x)
 int pra__sinks_fill(pra_exchange *x)
 {
     const pra_handler *h = x->handler;
-    if (h->vtbl.read)
+    if (h->vtbl.read && !h->vtbl.select)
         return h->vtbl.read(h->self, &x->context, x->read, x->sinks, &x->error);
-    if (!h->vtbl.process_query)
+    if (!h->vtbl.process_query && !h->vtbl.select)
         return pra_error_set_cstr(&x->error, PRA_ERR_NOT_SUPPORTED, "this storage takes no reads");
     int parallel = x->sink_count > 1 && h->executor.parallel_for &&
                    (h->vtbl.flags & PRA_STORAGE_PARALLEL_QUERIES);

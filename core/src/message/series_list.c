@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "message/series_list.h"
+
+#include "base/alloc.h"
+#include "base/error.h"
+#include "base/sort.h"
+
+/* ---- life */
+
+void pra__series_list_init(pra_series_list *list, const pra_alloc *alloc)
+{
+    *list = (pra_series_list){.count = 0};
+    pra__arena_init(&list->arena, alloc, 0);
+}
+
+static void empty(pra_series_list *list)
+{
+    if (list->budget)
+        pra__budget_give(&list->budget->list_bytes, list->taken);
+    list->budget = NULL;
+    list->taken = 0;
+    list->count = 0;
+    list->failure = (pra_error){0};
+}
+
+void pra__series_list_start(pra_series_list *list, pra__read_budget *budget,
+                            const pra_label *external, size_t external_count)
+{
+    empty(list);
+    pra_arena_reset(&list->arena);
+    list->budget = budget;
+    list->external = external;
+    list->external_count = external_count;
+}
+
+static void free_arrays(pra_series_list *list)
+{
+    pra__label_set_fini(&list->set, &list->arena.alloc);
+    pra__free(&list->arena.alloc, list->items, list->cap * sizeof(*list->items));
+    list->items = NULL;
+    list->cap = 0;
+}
+
+void pra__series_list_trim(pra_series_list *list, size_t retain)
+{
+    empty(list);
+    if (pra__series_list_memory(list) > retain) {
+        free_arrays(list);
+        pra__arena_fini(&list->arena);
+    } else {
+        pra_arena_reset(&list->arena);
+    }
+}
+
+void pra__series_list_fini(pra_series_list *list)
+{
+    pra__series_list_trim(list, 0);
+}
+
+size_t pra__series_list_memory(const pra_series_list *list)
+{
+    return pra__arena_held(&list->arena) + list->set.cap * sizeof(*list->set.items) +
+           list->cap * sizeof(*list->items);
+}
+
+/* ---- adding */
+
+static int fail(pra_series_list *list, pra_error *err)
+{
+    if (err)
+        *err = list->failure;
+    return list->failure.code;
+}
+
+static int fail_nomem(pra_series_list *list, pra_error *err)
+{
+    pra__nomem(&list->failure);
+    return fail(list, err);
+}
+
+/* Before it is taken: what a series costs. */
+static int take_bytes(pra_series_list *list, const pra_label *labels, size_t count, pra_error *err)
+{
+    uint64_t size = sizeof(struct pra__listed) + count * sizeof(*labels);
+    for (size_t i = 0; i < count; i++)
+        size += labels[i].name.len + labels[i].value.len;
+    if (pra__budget_take(&list->budget->list_bytes, size)) {
+        list->taken += size;
+        return PRA_OK;
+    }
+    pra__error(&list->failure, PRA_ERR_RESPONSE_TOO_LARGE, 0,
+               "the labels of all series found take more than the limit of %llu bytes; ask for "
+               "less, or raise max_memory_bytes (--limit.request-memory)",
+               (unsigned long long)list->budget->max_list_bytes);
+    return fail(list, err);
+}
+
+static int reserve_item(pra_series_list *list)
+{
+    if (list->count < list->cap)
+        return PRA_OK;
+    size_t cap = list->cap ? list->cap * 2 : 16;
+    struct pra__listed *items = pra__realloc(&list->arena.alloc, list->items,
+                                             list->cap * sizeof(*items), cap * sizeof(*items));
+    if (!items)
+        return PRA_ERR_NOMEM;
+    list->items = items;
+    list->cap = cap;
+    return PRA_OK;
+}
+
+static int copy_labels(pra_series_list *list, const pra_label *labels, size_t count,
+                       pra_label **out)
+{
+    *out = pra_arena_alloc(&list->arena, count * sizeof(*labels), 8);
+    if (!*out)
+        return PRA_ERR_NOMEM;
+    for (size_t i = 0; i < count; i++)
+        if (pra__arena_str(&list->arena, labels[i].name, &(*out)[i].name) ||
+            pra__arena_str(&list->arena, labels[i].value, &(*out)[i].value))
+            return PRA_ERR_NOMEM;
+    return PRA_OK;
+}
+
+int pra__series_list_keep(pra_series_list *list, const pra_label *labels, size_t count, uint64_t id,
+                          pra_error *err)
+{
+    pra_label *copy;
+    int rc = take_bytes(list, labels, count, err);
+    if (rc)
+        return rc;
+    if (reserve_item(list) || copy_labels(list, labels, count, &copy))
+        return fail_nomem(list, err);
+    list->items[list->count++] = (struct pra__listed){copy, count, id};
+    return PRA_OK;
+}
+
+int pra_series_list_add(pra_series_list *list, const pra_label *labels, size_t label_count,
+                        uint64_t id, pra_error *err)
+{
+    if (!list || (!labels && label_count))
+        return PRA_ERR_INVALID_ARG;
+    if (list->failure.code)
+        return fail(list, err);
+    int rc = pra__label_set_make(&list->set, &list->arena.alloc, labels, label_count,
+                                 list->external, list->external_count, err);
+    if (rc == PRA_ERR_NOMEM)
+        return fail_nomem(list, err);
+    return rc ? rc : pra__series_list_keep(list, list->set.items, list->set.count, id, err);
+}
+
+/* ---- order */
+
+static int compare(const void *a, const void *b, const void *arg)
+{
+    (void)arg;
+    const struct pra__listed *x = a;
+    const struct pra__listed *y = b;
+    int order = pra__labels_compare(x->labels, x->label_count, y->labels, y->label_count);
+    return order ? order : (x->id > y->id) - (x->id < y->id);
+}
+
+void pra__series_list_sort(pra_series_list *list)
+{
+    for (size_t i = 1; i < list->count; i++)
+        if (compare(&list->items[i - 1], &list->items[i], NULL) > 0) {
+            pra__sort(list->items, list->count, sizeof(*list->items), compare, NULL);
+            return;
+        }
+}
