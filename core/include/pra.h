@@ -375,7 +375,7 @@ typedef struct pra_metadata {
     int32_t type;    /**< PRA_METRIC_…; unknown values are kept */
     uint32_t series; /**< index of the series it came with (2.0); UINT32_MAX where it stands alone
                         (1.0) */
-    pra_span family; /**< empty in 2.0 */
+    pra_span family; /**< empty in 2.0, whose series it describes */
     pra_span help;
     pra_span unit;
 } pra_metadata;
@@ -541,11 +541,30 @@ PRA_API int pra_write_request_add_exemplar(pra_write_request *req, const pra_lab
 /** Adds histogram number index of columns (of another handle) to the current series. Copies. */
 PRA_API int pra_write_request_add_histogram(pra_write_request *req, const pra_columns *columns,
                                             size_t index);
-/** Adds an entry of metadata. Copies. */
+/** Adds a histogram from one encoded Histogram message of either version (pra_histogram_encode) to
+ * the current series. Copies. Returns 0, PRA_ERR_PROTO. */
+PRA_API int pra_write_request_add_histogram_encoded(pra_write_request *req, const void *data,
+                                                    size_t len, pra_error *err);
+/** Adds an entry of metadata: of a family of series (1.0), or, if family is empty, of the current
+ * series (2.0). Copies. */
 PRA_API int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str family,
                                            pra_str help, pra_str unit);
 
-/** Appends the protobuf message to out. Returns 0; PRA_ERR_NOT_SUPPORTED (version). */
+/** Appends histogram number index of columns to out as one Histogram message of 2.0, all fields
+ * kept: a form in which to store it. */
+PRA_API int pra_histogram_encode(const pra_columns *columns, size_t index, pra_buffer *out);
+
+/**
+ * Appends the protobuf message to out, whichever version the request was decoded from.
+ * - To 2.0 [S-07]: symbols in the order of their first use. Metadata of a family goes to the series
+ * of that name and, as its type has it, to those with _bucket, _count, _sum, _total, _created or
+ * _info behind it; that of families without a series is left out. Wrong references [W-33] are the
+ * empty string.
+ * - To 1.0: metadata of series becomes one entry per family, the first of each counting; there are
+ * no start timestamps of samples and histograms [W-44]. Encoding strings takes memory of the
+ * handle. Returns 0; PRA_ERR_NOT_SUPPORTED (version), PRA_ERR_MEMORY_BUDGET (for a decoded request,
+ * of the limits it was decoded with).
+ */
 PRA_API int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_buffer *out,
                                      pra_error *err);
 

@@ -20,9 +20,12 @@ uint64_t bits_of(const double *value)
     return bits;
 }
 
-void events_sample(struct text *t, int64_t timestamp_ms, uint64_t value_bits)
+void events_sample(struct text *t, int64_t timestamp_ms, uint64_t value_bits, int64_t start_ms)
 {
-    text_printf(t, "  sample %" PRId64 " 0x%" PRIx64 "\n", timestamp_ms, value_bits);
+    text_printf(t, "  sample %" PRId64 " 0x%" PRIx64, timestamp_ms, value_bits);
+    if (start_ms)
+        text_printf(t, " start=%" PRId64, start_ms);
+    text_printf(t, "\n");
 }
 
 void events_exemplar(struct text *t, int64_t timestamp_ms, uint64_t value_bits)
@@ -47,6 +50,15 @@ void events_metadata(struct text *t, int32_t type, pra_str family, pra_str help,
     text_printf(t, "metadata %" PRId32 " ", type);
     text_quoted(t, family.ptr, family.len);
     text_printf(t, " ");
+    text_quoted(t, help.ptr, help.len);
+    text_printf(t, " ");
+    text_quoted(t, unit.ptr, unit.len);
+    text_printf(t, "\n");
+}
+
+void events_described(struct text *t, int32_t type, pra_str help, pra_str unit)
+{
+    text_printf(t, "  metadata %" PRId32 " ", type);
     text_quoted(t, help.ptr, help.len);
     text_printf(t, " ");
     text_quoted(t, unit.ptr, unit.len);
@@ -107,15 +119,25 @@ static void histograms(struct text *t, const pra_columns *c, size_t first, size_
     }
 }
 
+static void described(struct text *t, const pra_columns *c, size_t series)
+{
+    for (size_t i = 0; i < c->metadata_count; i++)
+        if (c->metadata[i].series == series)
+            events_described(t, c->metadata[i].type, str_at(c, c->metadata[i].help),
+                             str_at(c, c->metadata[i].unit));
+}
+
 void events_series(struct text *t, const pra_columns *c, size_t first, size_t end)
 {
     for (size_t i = first; i < end; i++) {
         text_printf(t, "series\n");
         labels(t, "  ", c, c->labels, c->label_offsets[i], c->label_offsets[i + 1]);
         for (size_t j = c->sample_offsets[i]; j < c->sample_offsets[i + 1]; j++)
-            events_sample(t, c->timestamps_ms[j], bits_of(&c->values[j]));
+            events_sample(t, c->timestamps_ms[j], bits_of(&c->values[j]),
+                          c->start_timestamps_ms ? c->start_timestamps_ms[j] : 0);
         exemplars(t, c, c->exemplar_offsets[i], c->exemplar_offsets[i + 1]);
         histograms(t, c, c->histogram_offsets[i], c->histogram_offsets[i + 1]);
+        described(t, c, i);
     }
 }
 
@@ -124,7 +146,9 @@ void events_columns(struct text *t, const pra_columns *c)
     events_series(t, c, 0, c->series_count);
     for (size_t i = 0; i < c->metadata_count; i++) {
         const pra_metadata *m = &c->metadata[i];
-        events_metadata(t, m->type, str_at(c, m->family), str_at(c, m->help), str_at(c, m->unit));
+        if (m->series == UINT32_MAX)
+            events_metadata(t, m->type, str_at(c, m->family), str_at(c, m->help),
+                            str_at(c, m->unit));
     }
 }
 

@@ -2,6 +2,7 @@
 #include "support/message_gen.h"
 
 #include <pra_proto/remote.pb.h>
+#include <pra_proto/write_v2.pb.h>
 #include <string.h>
 
 enum { VARINT = 0, FIXED64 = 1, BYTES = 2, GROUP = 3, END_GROUP = 4, FIXED32 = 5 };
@@ -243,15 +244,16 @@ static void field_doubles(struct message_gen *g, struct text *t, unsigned number
     put_child(t, number, &child);
 }
 
-static void gen_histogram(struct message_gen *g, struct text *t)
+static void gen_histogram(struct message_gen *g, struct text *t, unsigned last_number)
 {
     for (size_t n = below(g, 24); n > 0; n--) {
-        unsigned number = 1 + (unsigned)below(g, prom_Histogram_custom_values_tag);
+        unsigned number = 1 + (unsigned)below(g, last_number);
         struct text child = {0};
         switch (number) {
         case prom_Histogram_count_int_tag:
         case prom_Histogram_zero_count_int_tag:
         case prom_Histogram_timestamp_tag:
+        case prom2_Histogram_start_timestamp_tag:
             field_i64(g, t, number);
             break;
         case prom_Histogram_count_float_tag:
@@ -296,7 +298,7 @@ static void gen_series_field(struct message_gen *g, struct text *t, unsigned num
         gen_exemplar(g, &child);
         break;
     default:
-        gen_histogram(g, &child);
+        gen_histogram(g, &child, prom_Histogram_custom_values_tag);
     }
     put_child(t, number, &child);
     maybe_unknown(g, t);
@@ -344,6 +346,135 @@ void gen_write_v1(struct message_gen *g, struct text *out)
         } else {
             gen_series(g, &child);
             put_child(out, prom_WriteRequest_timeseries_tag, &child);
+        }
+        maybe_unknown(g, out);
+    }
+}
+
+/* ---- remote write 2.0 */
+
+static uint32_t any_ref(struct message_gen *g, size_t symbols)
+{
+    return one_in(g, 60) ? (uint32_t)any_u64(g) : (uint32_t)below(g, symbols + 1 - !!symbols);
+}
+
+/* count references, one field each or packed into one or several. */
+static void gen_refs(struct message_gen *g, struct text *t, size_t count, size_t symbols)
+{
+    const unsigned number = prom2_TimeSeries_labels_refs_tag; /* that of exemplars too */
+    const int packed = !one_in(g, 6);
+    while (count > 0) {
+        struct text child = {0};
+        size_t n = packed && !one_in(g, 6) ? count : 1;
+        if (!packed)
+            put_key(t, number, VARINT);
+        for (size_t i = 0; i < n; i++)
+            put_varint(g, packed ? &child : t, any_ref(g, symbols));
+        if (packed)
+            put_child(t, number, &child);
+        count -= n;
+    }
+}
+
+static void gen_sample_v2(struct message_gen *g, struct text *t)
+{
+    gen_sample(g, t);
+    if (one_in(g, 4))
+        field_i64(g, t, prom2_Sample_start_timestamp_tag);
+}
+
+static void gen_exemplar_v2(struct message_gen *g, struct text *t, size_t symbols)
+{
+    for (size_t n = below(g, 5); n > 0; n--) {
+        switch (below(g, 3)) {
+        case 0:
+            gen_refs(g, t, 2 * below(g, 3) + (size_t)one_in(g, 30), symbols);
+            break;
+        case 1:
+            field_double(g, t, prom2_Exemplar_value_tag);
+            break;
+        default:
+            field_i64(g, t, prom2_Exemplar_timestamp_tag);
+        }
+        maybe_unknown(g, t);
+    }
+}
+
+static void gen_metadata_v2(struct message_gen *g, struct text *t, size_t symbols)
+{
+    for (size_t n = below(g, 4); n > 0; n--) {
+        static const unsigned refs[] = {prom2_Metadata_help_ref_tag, prom2_Metadata_unit_ref_tag};
+        if (one_in(g, 3)) {
+            field_u31(g, t, prom2_Metadata_type_tag, 9);
+            continue;
+        }
+        put_key(t, refs[below(g, 2)], VARINT);
+        put_varint(g, t, any_ref(g, symbols) & 0x7fffffff);
+        maybe_unknown(g, t);
+    }
+}
+
+static void gen_series_field_v2(struct message_gen *g, struct text *t, unsigned number,
+                                size_t symbols)
+{
+    struct text child = {0};
+    switch (number) {
+    case prom2_TimeSeries_labels_refs_tag:
+        gen_refs(g, t, 2 * below(g, 8) + (size_t)one_in(g, 30), symbols);
+        return;
+    case prom2_TimeSeries_samples_tag:
+        gen_sample_v2(g, &child);
+        break;
+    case prom2_TimeSeries_histograms_tag:
+        gen_histogram(g, &child, prom2_Histogram_start_timestamp_tag);
+        break;
+    case prom2_TimeSeries_exemplars_tag:
+        gen_exemplar_v2(g, &child, symbols);
+        break;
+    default:
+        gen_metadata_v2(g, &child, symbols);
+    }
+    put_child(t, number, &child);
+    maybe_unknown(g, t);
+}
+
+/* As Prometheus orders the fields, or in any order. */
+static void gen_series_v2(struct message_gen *g, struct text *t, size_t symbols)
+{
+    static const unsigned usual[] = {prom2_TimeSeries_labels_refs_tag, prom2_TimeSeries_samples_tag,
+                                     prom2_TimeSeries_exemplars_tag,
+                                     prom2_TimeSeries_histograms_tag,
+                                     prom2_TimeSeries_metadata_tag};
+    if (one_in(g, 3)) {
+        for (size_t n = below(g, 12); n > 0; n--)
+            gen_series_field_v2(g, t, 1 + (unsigned)below(g, prom2_TimeSeries_metadata_tag),
+                                symbols);
+        return;
+    }
+    for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
+        if (i == 0 || !one_in(g, 3))
+            gen_series_field_v2(g, t, usual[i], symbols);
+}
+
+/* Symbols stand before the series, behind them, or among them. */
+void gen_write_v2(struct message_gen *g, struct text *out)
+{
+    size_t symbols = one_in(g, 10) ? 0 : 1 + below(g, one_in(g, 8) ? 300 : 12);
+    size_t series = below(g, 5), left = symbols;
+    const size_t place = below(g, 3);
+    text_bytes(out, "", 0);
+    while (left + series > 0) {
+        const size_t turn = place == 0 ? 1 : place == 1 ? 0 : below(g, 2);
+        struct text child = {0};
+        if (left && (turn || !series)) {
+            if (left-- == symbols) /* the first is the empty string */
+                put_child(out, prom2_Request_symbols_tag, &child);
+            else
+                field_string(g, out, prom2_Request_symbols_tag);
+        } else {
+            gen_series_v2(g, &child, symbols);
+            put_child(out, prom2_Request_timeseries_tag, &child);
+            series--;
         }
         maybe_unknown(g, out);
     }

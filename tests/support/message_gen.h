@@ -12,6 +12,7 @@ struct message_gen {
 };
 
 void gen_write_v1(struct message_gen *g, struct text *out);
+void gen_write_v2(struct message_gen *g, struct text *out);
 void gen_read_request(struct message_gen *g, struct text *out);
 void gen_read_response(struct message_gen *g, struct text *out);
 

@@ -3,9 +3,12 @@
 
 #include <pb_decode.h>
 #include <pra_proto/remote.pb.h>
+#include <pra_proto/write_v2.pb.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "support/events.h"
+#include "support/oracle_histogram.h"
 
 const char oracle_packed_overrun[] = "packed element overrun";
 
@@ -90,7 +93,7 @@ static bool on_sample(pb_istream_t *stream, const pb_field_t *field, void **arg)
     (void)field;
     if (!pb_decode(stream, prom_Sample_fields, &sample))
         return false;
-    events_sample(*arg, sample.timestamp, bits_of(&sample.value));
+    events_sample(*arg, sample.timestamp, bits_of(&sample.value), 0);
     return true;
 }
 
@@ -157,26 +160,31 @@ static bool on_double(pb_istream_t *stream, const pb_field_t *field, void **arg)
     return true;
 }
 
-static void print_histogram(struct text *out, const prom_Histogram *m)
+/* The histogram of 1.0 is the beginning of that of 2.0, whose struct serves for both. */
+_Static_assert(offsetof(prom_Histogram, custom_values) == offsetof(prom2_Histogram, custom_values),
+               "one layout");
+
+static void print_histogram(struct text *out, const prom2_Histogram *m)
 {
     pra_histogram h = {0};
     h.timestamp_ms = m->timestamp;
+    h.start_timestamp_ms = m->start_timestamp;
     h.schema = m->schema;
     h.reset_hint = (int32_t)m->reset_hint;
     memcpy(&h.sum, &m->sum, sizeof(h.sum));
     memcpy(&h.zero_threshold, &m->zero_threshold, sizeof(h.zero_threshold));
     if (m->which_count)
         memcpy(&h.count_bits, &m->count, sizeof(h.count_bits));
-    if (m->which_count == prom_Histogram_count_float_tag)
+    if (m->which_count == prom2_Histogram_count_float_tag)
         h.flags |= PRA_HISTOGRAM_FLOAT;
     if (m->which_zero_count)
         memcpy(&h.zero_count_bits, &m->zero_count, sizeof(h.zero_count_bits));
-    if (m->which_zero_count == prom_Histogram_zero_count_float_tag)
+    if (m->which_zero_count == prom2_Histogram_zero_count_float_tag)
         h.flags |= PRA_HISTOGRAM_ZERO_FLOAT;
     events_histogram(out, &h);
 }
 
-static bool on_histogram(pb_istream_t *stream, const pb_field_t *field, void **arg)
+bool oracle_histogram(pb_istream_t *stream, const pb_msgdesc_t *fields, struct text *out)
 {
     struct parts parts = {0};
     struct bucket_part b[7] = {
@@ -185,7 +193,7 @@ static bool on_histogram(pb_istream_t *stream, const pb_field_t *field, void **a
         {&parts.part[4], "positive_count"}, {&parts.part[5], "negative_count"},
         {&parts.part[6], "custom_value"},
     };
-    prom_Histogram h = {
+    prom2_Histogram h = {
         .positive_spans = callback(on_span, &b[0]),
         .negative_spans = callback(on_span, &b[1]),
         .positive_deltas = callback(on_delta, &b[2]),
@@ -195,15 +203,20 @@ static bool on_histogram(pb_istream_t *stream, const pb_field_t *field, void **a
         .custom_values = callback(on_double, &b[6]),
     };
     struct text rest = {0};
-    (void)field;
-    bool ok = pb_decode(stream, prom_Histogram_fields, &h);
+    bool ok = pb_decode(stream, fields, &h);
     if (ok)
-        print_histogram(*arg, &h);
+        print_histogram(out, &h);
     join(&rest, &parts);
     if (ok)
-        text_append(*arg, &rest);
+        text_append(out, &rest);
     text_free(&rest);
     return ok;
+}
+
+static bool on_histogram(pb_istream_t *stream, const pb_field_t *field, void **arg)
+{
+    (void)field;
+    return oracle_histogram(stream, prom_Histogram_fields, *arg);
 }
 
 /* ---- series and write requests */

@@ -33,16 +33,27 @@ struct kind {
     int (*decode)(const void *data, size_t len, struct text *events, pra_error *err);
 };
 
-static int decode_write(const void *data, size_t len, struct text *events, pra_error *err)
+static int decode_write(int32_t version, const void *data, size_t len, struct text *events,
+                        pra_error *err)
 {
     pra_write_request *req;
     pra_columns c = {.size = sizeof(c)};
     assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
-    int rc = pra_write_request_decode(req, PRA_WRITE_V1, data, len, NULL, err);
+    int rc = pra_write_request_decode(req, version, data, len, NULL, err);
     assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
     events_columns(events, &c);
     pra_write_request_free(req);
     return rc;
+}
+
+static int decode_v1(const void *data, size_t len, struct text *events, pra_error *err)
+{
+    return decode_write(PRA_WRITE_V1, data, len, events, err);
+}
+
+static int decode_v2(const void *data, size_t len, struct text *events, pra_error *err)
+{
+    return decode_write(PRA_WRITE_V2, data, len, events, err);
 }
 
 static int decode_read(const void *data, size_t len, struct text *events, pra_error *err)
@@ -66,7 +77,8 @@ static int decode_response(const void *data, size_t len, struct text *events, pr
 }
 
 static const struct kind kinds[] = {
-    {"write", gen_write_v1, oracle_write_v1, decode_write},
+    {"write 1.0", gen_write_v1, oracle_write_v1, decode_v1},
+    {"write 2.0", gen_write_v2, oracle_write_v2, decode_v2},
     {"read request", gen_read_request, oracle_read_request, decode_read},
     {"read response", gen_read_response, oracle_read_response, decode_response},
 };

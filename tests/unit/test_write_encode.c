@@ -105,9 +105,7 @@ static void empty_things_are_written_as_empty(void **state)
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_OK);
     assert_int_equal(pra_write_request_add_series(req, &nothing, 1), PRA_OK);
     assert_int_equal(pra_write_request_add_exemplar(req, NULL, 0, 0, 0.0), PRA_OK);
-    assert_int_equal(
-        pra_write_request_add_metadata(req, 0, nothing.name, nothing.name, nothing.name), PRA_OK);
-    assert_encodes_to(req, "0a00 0a04 0a00 1a00 1a00");
+    assert_encodes_to(req, "0a00 0a04 0a00 1a00");
     pra_write_request_free(req);
 }
 
@@ -186,9 +184,19 @@ static int rebuild(pra_write_request *to, const pra_columns *c)
     return rc;
 }
 
+/* Metadata that stands alone and names no family cannot be built: that is how 2.0's is told. */
+static int can_be_built(const pra_columns *c)
+{
+    for (size_t i = 0; i < c->metadata_count; i++)
+        if (c->metadata[i].series == UINT32_MAX && c->metadata[i].family.len == 0)
+            return 0;
+    return 1;
+}
+
 static void what_is_built_is_what_was_decoded(void **state)
 {
     struct message_gen g = {.random = 4, .groups = 0};
+    size_t built_count = 0;
     pra_write_request *built = new_request(NULL), *req = new_request(NULL);
     (void)state;
     for (int i = 0; i < 1000; i++) {
@@ -200,6 +208,11 @@ static void what_is_built_is_what_was_decoded(void **state)
             PRA_OK);
         assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
         pra_write_request_reset(built);
+        if (!can_be_built(&c)) {
+            text_free(&message);
+            continue;
+        }
+        built_count++;
         assert_int_equal(rebuild(built, &c), PRA_OK);
         struct text one = events_of(req), two = events_of(built);
         assert_string_equal(one.data, two.data);
@@ -213,6 +226,7 @@ static void what_is_built_is_what_was_decoded(void **state)
         text_free(&two);
         text_free(&message);
     }
+    assert_true(built_count > 500);
     pra_write_request_free(req);
     pra_write_request_free(built);
 }
@@ -281,7 +295,7 @@ static void calls_in_the_wrong_order_are_refused(void **state)
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_ERR_STATE);
     pra_write_request_reset(req);
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_OK);
-    assert_int_equal(pra_write_request_encode(req, PRA_WRITE_V2, out, NULL), PRA_ERR_NOT_SUPPORTED);
+    assert_int_equal(pra_write_request_encode(req, 3, out, NULL), PRA_ERR_NOT_SUPPORTED);
     assert_int_equal(pra_write_request_encode(req, PRA_WRITE_V1, NULL, NULL), PRA_ERR_INVALID_ARG);
     pra_buffer_free(out);
     pra_write_request_free(req);

@@ -340,8 +340,7 @@ static void an_unknown_version_is_not_supported(void **state)
     pra_write_request *req = new_request();
     pra_error err = {0};
     (void)state;
-    assert_int_equal(pra_write_request_decode(req, PRA_WRITE_V2, "", 0, NULL, &err),
-                     PRA_ERR_NOT_SUPPORTED);
+    assert_int_equal(pra_write_request_decode(req, 3, "", 0, NULL, &err), PRA_ERR_NOT_SUPPORTED);
     assert_int_equal(err.code, PRA_ERR_NOT_SUPPORTED);
     pra_write_request_free(req);
 }

@@ -38,6 +38,9 @@ static const unsigned char element_size[PRA__COL_COUNT] = {
     [PRA__COL_SYMBOLS] = sizeof(pra_span),
     [PRA__COL_FAULTS] = sizeof(struct pra__fault),
     [PRA__COL_RESULT_OFFSETS] = sizeof(uint32_t),
+    [PRA__COL_STRING_SLOTS] = sizeof(uint64_t),
+    [PRA__COL_STRINGS] = sizeof(struct pra__string),
+    [PRA__COL_STRING_REFS] = sizeof(uint32_t),
 };
 
 void pra__columns_init(struct pra__columns *c, const pra_alloc *alloc)
@@ -219,6 +222,37 @@ _Static_assert(offsetof(pra_histogram, custom_values) - offsetof(pra_histogram, 
 pra_range *pra__bucket_range(pra_histogram *h, int i)
 {
     return (pra_range *)((char *)h + offsetof(pra_histogram, positive_spans)) + i;
+}
+
+const void *pra__bucket_source(const pra_columns *columns, int i, size_t *count)
+{
+    const struct {
+        const void *data;
+        size_t count;
+    } sources[PRA__BUCKET_COLUMNS] = {
+        {columns->bucket_spans, columns->bucket_span_count},
+        {columns->negative_bucket_spans, columns->negative_bucket_span_count},
+        {columns->positive_deltas, columns->positive_delta_count},
+        {columns->negative_deltas, columns->negative_delta_count},
+        {columns->positive_counts, columns->positive_count_count},
+        {columns->negative_counts, columns->negative_count_count},
+        {columns->custom_values, columns->custom_value_count},
+    };
+    *count = sources[i].count;
+    return sources[i].data;
+}
+
+int pra__check_bucket_ranges(const pra_columns *columns, const pra_histogram *h)
+{
+    pra_histogram copy = *h;
+    for (int i = 0; i < PRA__BUCKET_COLUMNS; i++) {
+        const pra_range *range = pra__bucket_range(&copy, i);
+        size_t count;
+        (void)pra__bucket_source(columns, i, &count);
+        if (range->start > count || range->count > count - range->start)
+            return PRA_ERR_INVALID_ARG;
+    }
+    return PRA_OK;
 }
 
 int pra__histogram_begin(struct pra__columns *c, pra_histogram *h)

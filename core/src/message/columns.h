@@ -33,6 +33,9 @@ enum pra__column_id {
     PRA__COL_SYMBOLS,        /* 2.0 only */
     PRA__COL_FAULTS,         /* 2.0 only */
     PRA__COL_RESULT_OFFSETS, /* read response only */
+    PRA__COL_STRING_SLOTS,   /* these three while encoding only: struct pra__strings */
+    PRA__COL_STRINGS,
+    PRA__COL_STRING_REFS,
     PRA__COL_COUNT
 };
 
@@ -58,6 +61,14 @@ struct pra__fault {
     int32_t kind;   /* PRA_DATUM_SERIES or PRA_DATUM_EXEMPLAR */
     int32_t what;   /* PRA__FAULT_… */
     uint32_t ref;
+};
+
+/* One string of a table of different ones (struct pra__strings). */
+struct pra__string {
+    pra_span span;
+    uint32_t hash;
+    uint32_t number; /* free for the user of the table, 0 at first; as the next */
+    uint32_t metadata;
 };
 
 /* The len of the first column of a group stands for the group. series is the number of complete
@@ -133,6 +144,12 @@ void pra__histogram_end(struct pra__columns *c, pra_histogram *h);
 enum { PRA__BUCKET_COLUMNS = 7 };
 extern const enum pra__column_id pra__bucket_columns[PRA__BUCKET_COLUMNS];
 pra_range *pra__bucket_range(pra_histogram *h, int i);
+
+/* The array of columns that range number i of a histogram is of, and its length. */
+const void *pra__bucket_source(const pra_columns *columns, int i, size_t *count);
+
+/* PRA_ERR_INVALID_ARG if a range is outside of its array. */
+int pra__check_bucket_ranges(const pra_columns *columns, const pra_histogram *h);
 
 /* Fills what a caller sees. out->size is set. */
 int pra__columns_view(const struct pra__columns *c, pra_columns *out);

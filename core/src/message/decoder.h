@@ -17,6 +17,7 @@ struct pra__decoder {
     const uint8_t *stop; /* end of the whole message */
     const pra_limits *limits;
     pra_error *err;
+    int v2; /* start timestamps are known fields */
 };
 
 typedef int pra__decode_fn(struct pra__decoder *d);

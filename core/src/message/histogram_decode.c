@@ -2,6 +2,7 @@
 #include "message/histogram_decode.h"
 
 #include <pra_proto/remote.pb.h>
+#include <pra_proto/write_v2.pb.h>
 
 static int read_span_field(struct pra__decoder *d, pra_bucket_span *span)
 {
@@ -187,24 +188,33 @@ static int read_histogram_field(struct pra__decoder *d, pra_histogram *h)
         return pra__read_i32(&d->in, field.wire, &h->reset_hint);
     case prom_Histogram_timestamp_tag:
         return pra__read_i64(&d->in, field.wire, &h->timestamp_ms);
+    case prom2_Histogram_start_timestamp_tag:
+        if (d->v2)
+            return pra__read_i64(&d->in, field.wire, &h->start_timestamp_ms);
+        return pra__skip_field(&d->in, field.wire);
     default:
         return read_buckets(d, field);
     }
 }
 
-int pra__histogram_decode(struct pra__decoder *d, uint32_t wire)
+int pra__histogram_decode_bare(struct pra__decoder *d)
 {
-    struct pra__columns *c = d->cols;
     pra_histogram h;
-    const uint8_t *outer;
-    int rc = pra__histogram_begin(c, &h);
-    if (rc == PRA_OK)
-        rc = pra__enter(&d->in, wire, &outer);
+    int rc = pra__histogram_begin(d->cols, &h);
     while (rc == PRA_OK && d->in.pos < d->in.end)
         rc = read_histogram_field(d, &h);
-    if (rc)
-        return rc;
-    pra__leave(&d->in, outer);
-    pra__histogram_end(c, &h);
-    return PRA_OK;
+    if (rc == PRA_OK)
+        pra__histogram_end(d->cols, &h);
+    return rc;
+}
+
+int pra__histogram_decode(struct pra__decoder *d, uint32_t wire)
+{
+    const uint8_t *outer;
+    int rc = pra__enter(&d->in, wire, &outer);
+    if (rc == PRA_OK)
+        rc = pra__histogram_decode_bare(d);
+    if (rc == PRA_OK)
+        pra__leave(&d->in, outer);
+    return rc;
 }

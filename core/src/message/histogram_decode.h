@@ -4,7 +4,9 @@
 
 #include "message/decoder.h"
 
-/* One prometheus.Histogram: the value of a field with this wire type, appended to the columns. */
+/* One Histogram message of either version: all that is left of the input, or the value of a field
+ * with this wire type, appended to the columns. */
+int pra__histogram_decode_bare(struct pra__decoder *d);
 int pra__histogram_decode(struct pra__decoder *d, uint32_t wire);
 
 #endif

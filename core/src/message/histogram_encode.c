@@ -2,7 +2,10 @@
 #include "message/histogram_encode.h"
 
 #include <pra_proto/remote.pb.h>
+#include <pra_proto/write_v2.pb.h>
 
+#include "base/buffer.h"
+#include "message/columns.h"
 #include "wire/tlv.h"
 
 /* ---- buckets */
@@ -94,7 +97,7 @@ static uint8_t *put_buckets(uint8_t *p, const pra_columns *c, const pra_histogra
                        h->positive_counts);
 }
 
-/* ---- histograms */
+/* ---- the histogram */
 
 /* A member of a oneof is written even if it is zero: its presence says which one it is [W-47]. */
 static size_t count_size(uint32_t int_number, uint32_t float_number, uint64_t bits, int is_float)
@@ -111,7 +114,13 @@ static uint8_t *put_count(uint8_t *p, uint32_t int_number, uint32_t float_number
     return pra__put_varint(pra__put_key(p, int_number, PRA__WIRE_VARINT), bits);
 }
 
-size_t pra__histogram_size(const pra_columns *c, const pra_histogram *h)
+/* Version 1.0 has no such field [W-44]. */
+static uint64_t start_timestamp(const pra_histogram *h, int version)
+{
+    return version == PRA_WRITE_V2 ? (uint64_t)h->start_timestamp_ms : 0;
+}
+
+size_t pra__histogram_size(const pra_columns *c, const pra_histogram *h, int version)
 {
     return count_size(prom_Histogram_count_int_tag, prom_Histogram_count_float_tag, h->count_bits,
                       h->flags & PRA_HISTOGRAM_FLOAT) +
@@ -123,10 +132,11 @@ size_t pra__histogram_size(const pra_columns *c, const pra_histogram *h)
            buckets_size(c, h) +
            pra__varint_field_size(prom_Histogram_reset_hint_tag, pra__sign_extend(h->reset_hint)) +
            pra__varint_field_size(prom_Histogram_timestamp_tag, (uint64_t)h->timestamp_ms) +
-           doubles_size(prom_Histogram_custom_values_tag, h->custom_values);
+           doubles_size(prom_Histogram_custom_values_tag, h->custom_values) +
+           pra__varint_field_size(prom2_Histogram_start_timestamp_tag, start_timestamp(h, version));
 }
 
-uint8_t *pra__put_histogram(uint8_t *p, const pra_columns *c, const pra_histogram *h)
+uint8_t *pra__put_histogram(uint8_t *p, const pra_columns *c, const pra_histogram *h, int version)
 {
     p = put_count(p, prom_Histogram_count_int_tag, prom_Histogram_count_float_tag, h->count_bits,
                   h->flags & PRA_HISTOGRAM_FLOAT);
@@ -138,5 +148,22 @@ uint8_t *pra__put_histogram(uint8_t *p, const pra_columns *c, const pra_histogra
     p = put_buckets(p, c, h);
     p = pra__put_varint_field(p, prom_Histogram_reset_hint_tag, pra__sign_extend(h->reset_hint));
     p = pra__put_varint_field(p, prom_Histogram_timestamp_tag, (uint64_t)h->timestamp_ms);
-    return put_doubles(p, prom_Histogram_custom_values_tag, c->custom_values, h->custom_values);
+    p = put_doubles(p, prom_Histogram_custom_values_tag, c->custom_values, h->custom_values);
+    return pra__put_varint_field(p, prom2_Histogram_start_timestamp_tag,
+                                 start_timestamp(h, version));
+}
+
+int pra_histogram_encode(const pra_columns *columns, size_t index, pra_buffer *out)
+{
+    if (!columns || !out || columns->size < sizeof(*columns) || index >= columns->histogram_count)
+        return PRA_ERR_INVALID_ARG;
+    const pra_histogram *h = &columns->histograms[index];
+    int rc = pra__check_bucket_ranges(columns, h);
+    if (rc == PRA_OK)
+        rc = pra__buffer_reserve(out, pra__histogram_size(columns, h, PRA_WRITE_V2));
+    if (rc)
+        return rc;
+    uint8_t *end = pra__put_histogram(out->data + out->len, columns, h, PRA_WRITE_V2);
+    out->len = (size_t)(end - out->data);
+    return PRA_OK;
 }

@@ -104,8 +104,9 @@ static size_t held_size(const struct pra__pending *p, const pra_columns *c)
 {
     size_t size = 0;
     for (size_t i = 0; i < p->held_count; i++)
-        size += pra__bytes_field_size(prom_TimeSeries_histograms_tag,
-                                      pra__histogram_size(c, &c->histograms[p->held[i].index]));
+        size += pra__bytes_field_size(
+            prom_TimeSeries_histograms_tag,
+            pra__histogram_size(c, &c->histograms[p->held[i].index], PRA_WRITE_V1));
     return size;
 }
 
@@ -113,8 +114,9 @@ static uint8_t *put_held(uint8_t *at, const struct pra__pending *p, const pra_co
 {
     for (size_t i = 0; i < p->held_count; i++) {
         const pra_histogram *h = &c->histograms[p->held[i].index];
-        at = pra__put_head(at, prom_TimeSeries_histograms_tag, pra__histogram_size(c, h));
-        at = pra__put_histogram(at, c, h);
+        at = pra__put_head(at, prom_TimeSeries_histograms_tag,
+                           pra__histogram_size(c, h, PRA_WRITE_V1));
+        at = pra__put_histogram(at, c, h, PRA_WRITE_V1);
     }
     return at;
 }

@@ -3,12 +3,14 @@
 #include <pra_proto/remote.pb.h>
 
 #include "base/buffer.h"
-#include "message/histogram_encode.h"
 #include "message/label_encode.h"
+#include "message/metadata.h"
+#include "message/series_encode.h"
+#include "message/strings.h"
 #include "message/write_request.h"
 #include "wire/tlv.h"
 
-/* ---- labels, samples, exemplars */
+/* ---- labels, exemplars */
 
 static size_t labels_size(uint32_t number, const pra_label_span *labels, size_t count)
 {
@@ -25,33 +27,6 @@ static uint8_t *put_labels(uint8_t *p, uint32_t number, const char *base,
         const pra_label_span *l = &labels[i];
         p = pra__put_label_field(p, number, (pra_str){base + l->name.off, l->name.len},
                                  (pra_str){base + l->value.off, l->value.len});
-    }
-    return p;
-}
-
-static size_t sample_size(const double *value, int64_t timestamp_ms)
-{
-    return pra__double_field_size(prom_Sample_value_tag, value) +
-           pra__varint_field_size(prom_Sample_timestamp_tag, (uint64_t)timestamp_ms);
-}
-
-static size_t samples_size(const pra_series *s)
-{
-    size_t size = 0;
-    for (size_t i = 0; i < s->sample_count; i++)
-        size += pra__bytes_field_size(prom_TimeSeries_samples_tag,
-                                      sample_size(&s->values[i], s->timestamps_ms[i]));
-    return size;
-}
-
-static uint8_t *put_samples(uint8_t *p, const pra_series *s)
-{
-    for (size_t i = 0; i < s->sample_count; i++) {
-        const double *value = &s->values[i];
-        int64_t timestamp = s->timestamps_ms[i];
-        p = pra__put_head(p, prom_TimeSeries_samples_tag, sample_size(value, timestamp));
-        p = pra__put_double_field(p, prom_Sample_value_tag, value);
-        p = pra__put_varint_field(p, prom_Sample_timestamp_tag, (uint64_t)timestamp);
     }
     return p;
 }
@@ -100,33 +75,13 @@ static uint8_t *put_exemplars(uint8_t *p, const pra_columns *c, pra_range range)
     return p;
 }
 
-/* ---- histograms */
-
-static size_t histograms_size(const pra_columns *c, const pra_series *s)
-{
-    size_t size = 0;
-    for (size_t i = 0; i < s->histogram_count; i++)
-        size += pra__bytes_field_size(prom_TimeSeries_histograms_tag,
-                                      pra__histogram_size(c, &s->histograms[i]));
-    return size;
-}
-
-static uint8_t *put_histograms(uint8_t *p, const pra_columns *c, const pra_series *s)
-{
-    for (size_t i = 0; i < s->histogram_count; i++) {
-        p = pra__put_head(p, prom_TimeSeries_histograms_tag,
-                          pra__histogram_size(c, &s->histograms[i]));
-        p = pra__put_histogram(p, c, &s->histograms[i]);
-    }
-    return p;
-}
-
 /* ---- the request */
 
 static int encode_series(const pra_columns *c, const pra_series *s, pra_buffer *out)
 {
     size_t size = labels_size(prom_TimeSeries_labels_tag, s->labels, s->label_count) +
-                  samples_size(s) + exemplars_size(c, s->exemplars) + histograms_size(c, s);
+                  pra__samples_size(s, PRA_WRITE_V1) + exemplars_size(c, s->exemplars) +
+                  pra__histograms_size(c, s, PRA_WRITE_V1);
     int rc =
         pra__buffer_reserve(out, pra__bytes_field_size(prom_WriteRequest_timeseries_tag, size));
     if (rc)
@@ -134,9 +89,9 @@ static int encode_series(const pra_columns *c, const pra_series *s, pra_buffer *
     uint8_t *p = out->data + out->len;
     p = pra__put_head(p, prom_WriteRequest_timeseries_tag, size);
     p = put_labels(p, prom_TimeSeries_labels_tag, c->base, s->labels, s->label_count);
-    p = put_samples(p, s);
+    p = pra__put_samples(p, s, PRA_WRITE_V1);
     p = put_exemplars(p, c, s->exemplars);
-    p = put_histograms(p, c, s);
+    p = pra__put_histograms(p, c, s, PRA_WRITE_V1);
     out->len = (size_t)(p - out->data);
     return PRA_OK;
 }
@@ -162,20 +117,45 @@ static int encode_metadata(const char *base, const pra_metadata *m, pra_buffer *
     return PRA_OK;
 }
 
-int pra__write_v1_encode(const pra_write_request *req, pra_buffer *out)
+/* What came with a series becomes one entry of its family [W-46]. */
+static int encode_series_metadata(struct pra__strings *families, const pra_columns *c,
+                                  const pra_metadata *m, pra_buffer *out)
+{
+    const size_t known = pra__strings_count(families);
+    pra_metadata entry = *m;
+    uint32_t index;
+    entry.family = pra__family_of(c, m);
+    if (entry.family.len == 0)
+        return PRA_OK;
+    int rc = pra__strings_add(families, entry.family, &index);
+    if (rc || pra__strings_count(families) == known)
+        return rc;
+    return encode_metadata(c->base, &entry, out);
+}
+
+static int encode_all_metadata(struct pra__columns *scratch, const pra_columns *c, pra_buffer *out)
+{
+    struct pra__strings families;
+    int rc = pra__strings_begin(&families, scratch, c->base);
+    for (size_t i = 0; rc == PRA_OK && i < c->metadata_count; i++) {
+        const pra_metadata *m = &c->metadata[i];
+        rc = m->series == UINT32_MAX ? encode_metadata(c->base, m, out)
+                                     : encode_series_metadata(&families, c, m, out);
+    }
+    return rc;
+}
+
+int pra__write_v1_encode(struct pra__columns *scratch, const pra_columns *c, pra_buffer *out)
 {
     const size_t before = out->len;
-    pra_columns c = {.size = sizeof(c)};
     pra_series s = {.size = sizeof(s)};
-    int rc = pra__columns_view(&req->cols, &c);
-    if (!c.base)
-        c.base = ""; /* no text: every string is empty */
-    for (size_t i = 0; rc == PRA_OK && i < c.series_count; i++) {
-        (void)pra_columns_series(&c, i, &s);
-        rc = encode_series(&c, &s, out);
+    int rc = PRA_OK;
+    for (size_t i = 0; rc == PRA_OK && i < c->series_count; i++) {
+        (void)pra_columns_series(c, i, &s);
+        rc = encode_series(c, &s, out);
     }
-    for (size_t i = 0; rc == PRA_OK && i < c.metadata_count; i++)
-        rc = encode_metadata(c.base, &c.metadata[i], out);
+    if (rc == PRA_OK && c->metadata_count)
+        rc = encode_all_metadata(scratch, c, out);
     if (rc)
         out->len = before;
     return rc;

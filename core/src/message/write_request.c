@@ -7,7 +7,9 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "message/decoder.h"
+#include "message/histogram_decode.h"
 #include "message/write_v1.h"
+#include "message/write_v2.h"
 
 int pra_write_request_new(const pra_alloc *alloc, pra_write_request **out)
 {
@@ -43,6 +45,12 @@ void pra_write_request_reset(pra_write_request *req)
     req->state = PRA__REQUEST_EMPTY;
 }
 
+static int unknown_version(int32_t version, pra_error *err)
+{
+    return pra__error(err, PRA_ERR_NOT_SUPPORTED, 0,
+                      "remote write message version %d is not supported", (int)version);
+}
+
 /* ---- decode */
 
 static int decode(pra_write_request *req, int32_t version, const struct pra__input *input,
@@ -58,10 +66,11 @@ static int decode(pra_write_request *req, int32_t version, const struct pra__inp
         return pra_error_set_cstr(err, rc, "limits are not valid");
     req->retain = l.retain_bytes < SIZE_MAX ? (size_t)l.retain_bytes : SIZE_MAX;
     pra_write_request_reset(req);
-    if (version != PRA_WRITE_V1)
-        return pra__error(err, PRA_ERR_NOT_SUPPORTED, 0,
-                          "remote write message version %d is not supported", (int)version);
-    rc = pra__decode(&req->cols, pra__write_v1_decode, input, &l, err);
+    if (version != PRA_WRITE_V1 && version != PRA_WRITE_V2)
+        return unknown_version(version, err);
+    rc = pra__decode(&req->cols,
+                     version == PRA_WRITE_V1 ? pra__write_v1_decode : pra__write_v2_decode, input,
+                     &l, err);
     if (rc)
         return rc;
     req->version = version;
@@ -260,28 +269,9 @@ int pra_write_request_add_exemplar(pra_write_request *req, const pra_label *labe
     return pra__columns_mark_series(c);
 }
 
-/* The arrays that the ranges of a histogram are of, in the order of pra__bucket_columns. */
-static void bucket_sources(const pra_columns *columns, const void *out[PRA__BUCKET_COLUMNS],
-                           size_t counts[PRA__BUCKET_COLUMNS])
-{
-    const void *data[PRA__BUCKET_COLUMNS] = {
-        columns->bucket_spans,    columns->negative_bucket_spans, columns->positive_deltas,
-        columns->negative_deltas, columns->positive_counts,       columns->negative_counts,
-        columns->custom_values};
-    const size_t lens[PRA__BUCKET_COLUMNS] = {
-        columns->bucket_span_count,    columns->negative_bucket_span_count,
-        columns->positive_delta_count, columns->negative_delta_count,
-        columns->positive_count_count, columns->negative_count_count,
-        columns->custom_value_count};
-    memcpy(out, data, sizeof(data));
-    memcpy(counts, lens, sizeof(lens));
-}
-
 int pra_write_request_add_histogram(pra_write_request *req, const pra_columns *columns,
                                     size_t index)
 {
-    const void *sources[PRA__BUCKET_COLUMNS];
-    size_t counts[PRA__BUCKET_COLUMNS];
     int rc = open_series(req);
     if (rc)
         return rc;
@@ -290,23 +280,56 @@ int pra_write_request_add_histogram(pra_write_request *req, const pra_columns *c
     struct pra__columns *c = &req->cols;
     pra_histogram from = columns->histograms[index];
     pra_histogram to;
-    bucket_sources(columns, sources, counts);
-    rc = pra__histogram_begin(c, &to);
-    for (int i = 0; rc == PRA_OK && i < PRA__BUCKET_COLUMNS; i++) {
-        const pra_range *range = pra__bucket_range(&from, i);
-        if (range->start > counts[i] || range->count > counts[i] - range->start)
-            rc = PRA_ERR_INVALID_ARG;
-        else
-            rc = pra__columns_room(c, pra__bucket_columns[i], range->count);
-    }
+    rc = pra__check_bucket_ranges(columns, &from);
+    if (rc == PRA_OK)
+        rc = pra__histogram_begin(c, &to);
+    for (int i = 0; rc == PRA_OK && i < PRA__BUCKET_COLUMNS; i++)
+        rc = pra__columns_room(c, pra__bucket_columns[i], pra__bucket_range(&from, i)->count);
     if (rc)
         return rc;
     for (int i = 0; i < PRA__BUCKET_COLUMNS; i++) {
-        const pra_range *range = pra__bucket_range(&from, i);
-        pra__columns_append(c, pra__bucket_columns[i], sources[i], range->start, range->count);
-        *pra__bucket_range(&from, i) = *pra__bucket_range(&to, i);
+        pra_range *range = pra__bucket_range(&from, i);
+        size_t count;
+        pra__columns_append(c, pra__bucket_columns[i], pra__bucket_source(columns, i, &count),
+                            range->start, range->count);
+        *range = *pra__bucket_range(&to, i);
     }
     pra__histogram_end(c, &from);
+    return pra__columns_mark_series(c);
+}
+
+static int explain_histogram(const struct pra__decoder *d, int rc, pra_error *err)
+{
+    const size_t offset = (size_t)(d->in.pos - d->base);
+    if (rc == PRA_ERR_PROTO)
+        return pra__error(err, rc, offset, "malformed histogram: %s at byte %zu", d->in.why,
+                          offset);
+    return rc ? pra__nomem(err) : PRA_OK;
+}
+
+int pra_write_request_add_histogram_encoded(pra_write_request *req, const void *data, size_t len,
+                                            pra_error *err)
+{
+    size_t before[PRA__BUCKET_COLUMNS];
+    int rc = open_series(req);
+    if (rc == PRA_OK && !data && len)
+        rc = PRA_ERR_INVALID_ARG;
+    if (rc)
+        return pra_error_set_cstr(err, rc, "no histogram can be added");
+    struct pra__columns *c = &req->cols;
+    const uint8_t *bytes = data ? data : (const uint8_t *)"";
+    struct pra__decoder d = {.in = {.pos = bytes, .end = bytes + len},
+                             .cols = c,
+                             .base = bytes,
+                             .stop = bytes + len,
+                             .v2 = 1};
+    for (int i = 0; i < PRA__BUCKET_COLUMNS; i++)
+        before[i] = c->col[pra__bucket_columns[i]].len;
+    rc = pra__histogram_decode_bare(&d);
+    for (int i = 0; rc && i < PRA__BUCKET_COLUMNS; i++)
+        c->col[pra__bucket_columns[i]].len = before[i];
+    if (rc)
+        return explain_histogram(&d, rc, err);
     return pra__columns_mark_series(c);
 }
 
@@ -314,7 +337,8 @@ int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str
                                    pra_str help, pra_str unit)
 {
     size_t bytes = 0;
-    int rc = open_for_building(req);
+    const int of_series = family.len == 0;
+    int rc = of_series ? open_series(req) : open_for_building(req);
     if (rc)
         return rc;
     struct pra__columns *c = &req->cols;
@@ -326,6 +350,8 @@ int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str
     if (rc)
         return rc;
     pra_metadata entry = {.type = type, .series = UINT32_MAX};
+    if (of_series)
+        entry.series = (uint32_t)c->series - 1;
     entry.family = add_text(c, family);
     entry.help = add_text(c, help);
     entry.unit = add_text(c, unit);
@@ -342,8 +368,17 @@ int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_
         return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "request or out is missing");
     if (req->busy)
         return pra_error_set_cstr(err, PRA_ERR_BUSY, "the request is in use by a callback");
-    if (version != PRA_WRITE_V1)
-        return pra__error(err, PRA_ERR_NOT_SUPPORTED, 0,
-                          "remote write message version %d is not supported", (int)version);
-    return pra__write_v1_encode(req, out) ? pra__nomem(err) : PRA_OK;
+    if (version != PRA_WRITE_V1 && version != PRA_WRITE_V2)
+        return unknown_version(version, err);
+    pra_columns c = {.size = sizeof(c)};
+    (void)pra__columns_view(&req->cols, &c);
+    if (!c.base)
+        c.base = ""; /* no text: every string is empty */
+    /* const is what the caller sees; the handle's spare memory may change, it has one user. */
+    struct pra__columns *scratch = (struct pra__columns *)&req->cols;
+    int rc = version == PRA_WRITE_V1 ? pra__write_v1_encode(scratch, &c, out)
+                                     : pra__write_v2_encode(scratch, &c, out);
+    if (rc == PRA_ERR_MEMORY_BUDGET)
+        return pra_error_set_cstr(err, rc, "encoding takes more than max_memory_bytes");
+    return rc ? pra__nomem(err) : PRA_OK;
 }

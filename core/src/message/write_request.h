@@ -15,7 +15,10 @@ struct pra_write_request {
     size_t retain;   /* bytes kept at reset */
 };
 
-/* Appends req as a prometheus.WriteRequest. Returns PRA_OK or PRA_ERR_NOMEM. */
-int pra__write_v1_encode(const pra_write_request *req, pra_buffer *out);
+/* Append columns as a message of either version. scratch is where the strings of the columns are
+ * looked up meanwhile. Return PRA_OK, PRA_ERR_MEMORY_BUDGET or PRA_ERR_NOMEM, with out as it was.
+ */
+int pra__write_v1_encode(struct pra__columns *scratch, const pra_columns *c, pra_buffer *out);
+int pra__write_v2_encode(struct pra__columns *scratch, const pra_columns *c, pra_buffer *out);
 
 #endif

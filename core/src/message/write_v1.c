@@ -4,19 +4,15 @@
  * exactly that shape, and everything else goes through the general reader. */
 #include "message/write_v1.h"
 
-#include <inttypes.h>
 #include <pra_proto/remote.pb.h>
 
-#include "base/error.h"
 #include "message/histogram_decode.h"
+#include "message/series_decode.h"
 
 enum {
     KEY_LABEL = prom_TimeSeries_labels_tag << 3 | PRA__WIRE_BYTES,
     KEY_NAME = prom_Label_name_tag << 3 | PRA__WIRE_BYTES,
-    KEY_LABEL_VALUE = prom_Label_value_tag << 3 | PRA__WIRE_BYTES,
-    KEY_SAMPLE = prom_TimeSeries_samples_tag << 3 | PRA__WIRE_BYTES,
-    KEY_VALUE = prom_Sample_value_tag << 3 | PRA__WIRE_FIXED64,
-    KEY_TIMESTAMP = prom_Sample_timestamp_tag << 3 | PRA__WIRE_VARINT
+    KEY_LABEL_VALUE = prom_Label_value_tag << 3 | PRA__WIRE_BYTES
 };
 
 /* ---- labels */
@@ -55,16 +51,6 @@ static void take_plain_labels(struct pra__decoder *d)
     d->in.pos = p;
 }
 
-static int read_span(struct pra__decoder *d, uint32_t wire, pra_span *out)
-{
-    const uint8_t *start;
-    size_t len;
-    int rc = pra__read_bytes(&d->in, wire, &start, &len);
-    if (rc == PRA_OK)
-        *out = (pra_span){pra__offset(d, start), (uint32_t)len};
-    return rc;
-}
-
 static int read_label_field(struct pra__decoder *d, pra_label_span *label)
 {
     struct pra__field field;
@@ -73,30 +59,12 @@ static int read_label_field(struct pra__decoder *d, pra_label_span *label)
         return rc;
     switch (field.number) {
     case prom_Label_name_tag:
-        return read_span(d, field.wire, &label->name);
+        return pra__read_span(d, field.wire, &label->name);
     case prom_Label_value_tag:
-        return read_span(d, field.wire, &label->value);
+        return pra__read_span(d, field.wire, &label->value);
     default:
         return pra__skip_field(&d->in, field.wire);
     }
-}
-
-static int check_label(struct pra__decoder *d, const pra_label_span *label)
-{
-    const pra_limits *l = d->limits;
-    if (label->name.len > l->max_label_name_bytes)
-        return pra__error(d->err, PRA_ERR_LABEL_NAME_LENGTH, label->name.off,
-                          "series %zu: label name of %" PRIu32
-                          " bytes is over max_label_name_bytes (%" PRIu64
-                          "; raise it with --limit.label-name-length)",
-                          d->cols->series, label->name.len, l->max_label_name_bytes);
-    if (label->value.len > l->max_label_value_bytes)
-        return pra__error(d->err, PRA_ERR_LABEL_VALUE_LENGTH, label->value.off,
-                          "series %zu: label value of %" PRIu32
-                          " bytes is over max_label_value_bytes (%" PRIu64
-                          "; raise it with --limit.label-value-length)",
-                          d->cols->series, label->value.len, l->max_label_value_bytes);
-    return PRA_OK;
 }
 
 static int read_label(struct pra__decoder *d, uint32_t wire, enum pra__column_id id)
@@ -107,98 +75,13 @@ static int read_label(struct pra__decoder *d, uint32_t wire, enum pra__column_id
     while (rc == PRA_OK && d->in.pos < d->in.end)
         rc = read_label_field(d, &label);
     if (rc == PRA_OK)
-        rc = check_label(d, &label);
+        rc = pra__check_label(d, &label);
     if (rc == PRA_OK)
         rc = pra__columns_room(d->cols, id, 1);
     if (rc)
         return rc;
     pra__leave(&d->in, outer);
     PRA__COLUMN(pra_label_span, d->cols, id)[d->cols->col[id].len++] = label;
-    return PRA_OK;
-}
-
-/* ---- samples */
-
-static int room_for_sample(struct pra__columns *c)
-{
-    size_t need = c->col[PRA__COL_TIMESTAMPS].len + 1;
-    if (need <= pra__columns_cap(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES))
-        return PRA_OK;
-    return pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, need);
-}
-
-/* The low 7 bits of each of the low size bytes of v, side by side. */
-static uint64_t join_varint(uint64_t v, size_t size)
-{
-    v &= ~UINT64_C(0) >> (64 - 8 * size);
-    v = (v & 0x007f007f007f007f) | (v & 0x7f007f007f007f00) >> 1;
-    v = (v & 0x00003fff00003fff) | (v & 0x3fff00003fff0000) >> 2;
-    return (v & 0x000000000fffffff) | (v & 0x0fffffff00000000) >> 4;
-}
-
-/* Takes samples in the usual shape, while there is room for them and eight bytes can be loaded. */
-static void take_plain_samples(struct pra__decoder *d)
-{
-    struct pra__columns *c = d->cols;
-    size_t n = c->col[PRA__COL_TIMESTAMPS].len;
-    const size_t full = pra__columns_cap(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES);
-    int64_t *timestamps = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS);
-    double *values = PRA__COLUMN(double, c, PRA__COL_VALUES);
-    const uint8_t *p = d->in.pos, *end = d->in.end;
-
-    while (n < full && d->stop - p >= 20 && p[0] == KEY_SAMPLE && p[2] == KEY_VALUE &&
-           p[11] == KEY_TIMESTAMP) {
-        size_t size = (size_t)p[1] - 10; /* of the varint */
-        if (size - 1 >= 8 || (size_t)(end - p) < size + 12)
-            break;
-        uint64_t raw = pra__load64(p + 12);
-        uint64_t last = ~raw & UINT64_C(0x8080808080808080);
-        if (last == 0 || (size_t)__builtin_ctzll(last) != size * 8 - 1)
-            break;
-        uint64_t value = pra__load64(p + 3);
-        memcpy(&values[n], &value, sizeof(value));
-        timestamps[n++] = (int64_t)join_varint(raw, size);
-        p += size + 12;
-    }
-    c->col[PRA__COL_TIMESTAMPS].len = n;
-    d->in.pos = p;
-}
-
-static int read_sample_field(struct pra__decoder *d, double *value, int64_t *timestamp)
-{
-    struct pra__field field;
-    int rc = pra__read_field(&d->in, &field);
-    if (rc)
-        return rc;
-    switch (field.number) {
-    case prom_Sample_value_tag:
-        return pra__read_fixed64(&d->in, field.wire, value);
-    case prom_Sample_timestamp_tag:
-        return pra__read_i64(&d->in, field.wire, timestamp);
-    default:
-        return pra__skip_field(&d->in, field.wire);
-    }
-}
-
-static int read_sample(struct pra__decoder *d, uint32_t wire)
-{
-    struct pra__columns *c = d->cols;
-    const uint8_t *outer;
-    int rc = room_for_sample(c);
-    if (rc)
-        return rc;
-    size_t i = c->col[PRA__COL_TIMESTAMPS].len;
-    int64_t *timestamp = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS) + i;
-    double *value = PRA__COLUMN(double, c, PRA__COL_VALUES) + i;
-    *timestamp = 0;
-    *value = 0;
-    rc = pra__enter(&d->in, wire, &outer);
-    while (rc == PRA_OK && d->in.pos < d->in.end)
-        rc = read_sample_field(d, value, timestamp);
-    if (rc)
-        return rc;
-    pra__leave(&d->in, outer);
-    c->col[PRA__COL_TIMESTAMPS].len++;
     return PRA_OK;
 }
 
@@ -251,7 +134,7 @@ static int read_series_field(struct pra__decoder *d)
     case prom_TimeSeries_labels_tag:
         return read_label(d, field.wire, PRA__COL_LABELS);
     case prom_TimeSeries_samples_tag:
-        return read_sample(d, field.wire);
+        return pra__sample_decode(d, field.wire);
     case prom_TimeSeries_exemplars_tag:
         return read_exemplar(d, field.wire);
     case prom_TimeSeries_histograms_tag:
@@ -259,16 +142,6 @@ static int read_series_field(struct pra__decoder *d)
     default:
         return pra__skip_field(&d->in, field.wire);
     }
-}
-
-static int check_label_count(struct pra__decoder *d, const uint8_t *start, size_t count)
-{
-    if (count <= d->limits->max_labels_per_series)
-        return PRA_OK;
-    return pra__error(d->err, PRA_ERR_LABEL_COUNT, pra__offset(d, start),
-                      "series %zu: %zu labels are over max_labels_per_series (%" PRIu64
-                      "; raise it with --limit.labels-per-series)",
-                      d->cols->series, count, d->limits->max_labels_per_series);
 }
 
 int pra__time_series_decode(struct pra__decoder *d, uint32_t wire)
@@ -284,14 +157,14 @@ int pra__time_series_decode(struct pra__decoder *d, uint32_t wire)
     size_t first_label = c->col[PRA__COL_LABELS].len;
     for (;;) {
         take_plain_labels(d);
-        take_plain_samples(d);
+        pra__take_plain_samples(d);
         if (d->in.pos == d->in.end)
             break;
         rc = read_series_field(d);
         if (rc)
             return rc;
     }
-    rc = check_label_count(d, start, c->col[PRA__COL_LABELS].len - first_label);
+    rc = pra__check_label_count(d, start, c->col[PRA__COL_LABELS].len - first_label);
     if (rc)
         return rc;
     pra__leave(&d->in, outer);
@@ -311,11 +184,11 @@ static int read_metadata_field(struct pra__decoder *d, pra_metadata *out)
     case prom_MetricMetadata_type_tag:
         return pra__read_i32(&d->in, field.wire, &out->type);
     case prom_MetricMetadata_metric_family_name_tag:
-        return read_span(d, field.wire, &out->family);
+        return pra__read_span(d, field.wire, &out->family);
     case prom_MetricMetadata_help_tag:
-        return read_span(d, field.wire, &out->help);
+        return pra__read_span(d, field.wire, &out->help);
     case prom_MetricMetadata_unit_tag:
-        return read_span(d, field.wire, &out->unit);
+        return pra__read_span(d, field.wire, &out->unit);
     default:
         return pra__skip_field(&d->in, field.wire);
     }
