@@ -11,11 +11,13 @@
 #include <sys/resource.h>
 
 #include "server/log.h"
+#include "server/web_config.h"
 
 enum { MOST_WORKERS = 1024 };
 
 struct settings {
     const char *storage, *tenant_header, *log_level, *log_format;
+    const char *web_config, *bearer_tokens; /* NULL = none */
     uint64_t retention_ms;
     cli_list listen;
     uint64_t max_connections, workers, idle_timeout_ms, read_timeout_ms, grace_ms;
@@ -28,12 +30,15 @@ struct settings {
 static int check(struct settings *v)
 {
     const char *wrong = NULL;
+    pra_error err = {0};
     if (!cli_log_init(&v->log, v->log_level, v->log_format))
         wrong = "--log.level is debug, info, warn or error, --log.format is logfmt or json";
     else if (v->workers == 0 || v->workers > MOST_WORKERS)
         wrong = "--web.workers is a number from 1 to 1024";
     else if (v->max_connections == 0)
         wrong = "--web.max-connections is at least 1";
+    else if (pra__door_check(v->web_config, v->bearer_tokens, &err))
+        wrong = err.message;
     if (wrong)
         (void)fprintf(stderr, "pra serve: %s\n", wrong);
     return !wrong;
@@ -53,6 +58,12 @@ static int parse(struct settings *v, int argc, char **argv)
         {"web.listen-address", CLI_LIST, &v->listen, "127.0.0.1:9201",
          "HOST:PORT to listen on; can be repeated. Port 0 takes any free one, :9201 every "
          "address."},
+        {"web.config.file", CLI_TEXT, &v->web_config, NULL,
+         "TLS, passwords (basic_auth_users), client certificates: a file in Prometheus' own "
+         "format. Read again when it or a certificate changes."},
+        {"web.bearer-token-file", CLI_TEXT, &v->bearer_tokens, NULL,
+         "Tokens that clients may show instead of a password: one per line, with a name before it "
+         "if wanted. Read again when it changes."},
         {"web.max-connections", CLI_NUMBER, &v->max_connections, "512",
          "Most connections at one time per listen address; further ones are refused."},
         {"web.workers", CLI_NUMBER, &v->workers, "8",
@@ -150,18 +161,14 @@ static int make_server(struct settings *v, pra_handler *handler, pra_server **ou
                                   .idle_timeout_ms = timeout(v->idle_timeout_ms),
                                   .body_timeout_ms = timeout(v->read_timeout_ms),
                                   .log = cli_log_sink(&v->log),
-                                  .description_cstr = v->storage};
+                                  .description_cstr = v->storage,
+                                  .web_config_file_cstr = v->web_config,
+                                  .bearer_token_file_cstr = v->bearer_tokens};
     int rc = pra_server_new(NULL, handler, &opts, out, err);
     return rc ? rc : pra_server_start(*out, err);
 }
 
 /* ---- what the log says at the start */
-
-static int is_loopback(const char *address)
-{
-    return strncmp(address, "127.", 4) == 0 || strncmp(address, "localhost:", 10) == 0 ||
-           strncmp(address, "[::1]:", 6) == 0;
-}
 
 static void announce(struct settings *v, const pra_server *server)
 {
@@ -175,17 +182,13 @@ static void announce(struct settings *v, const pra_server *server)
         int host = (int)(strrchr(address, ':') - address);
         uint16_t port = pra_server_port(server, i);
         pra__log_write(&sink, PRA_LOG_INFO, "listening", "address=%.*s:%u", host, address, port);
-        if (!is_loopback(address))
-            pra__log_write(&sink, PRA_LOG_WARN,
-                           "anyone who can reach this address can write and read: there is no "
-                           "authentication yet",
-                           "address=%.*s:%u", host, address, port);
     }
     const char *first = v->listen.items[0];
     int host = (int)(strrchr(first, ':') - first);
     char next[400];
     (void)snprintf(next, sizeof(next),
-                   "open http://%.*s:%u/ for the lines to add to prometheus.yml", host ? host : 9,
+                   "open http%s://%.*s:%u/ for the lines to add to prometheus.yml",
+                   pra_server_is_tls(server) ? "s" : "", host ? host : 9,
                    host ? first : "localhost", pra_server_port(server, 0));
     pra__log_write(&sink, PRA_LOG_INFO, next, NULL);
 }

@@ -57,19 +57,30 @@ typedef struct pra_server_opts {
                                      again for large answers that are being sent */
     uint64_t stack_bytes;         /**< of a connection's thread, where storage callbacks run;
                                      default 1 MiB */
+    /** TLS, passwords, headers of answers and a rate limit: a file in the format of Prometheus'
+     * --web.config.file. NULL = none. Only read by pra_server_new, as the next one; the files are
+     * read again when they change, and apply to new connections (TLS) and requests. */
+    const char *web_config_file_cstr;
+    /** Bearer tokens of which each request must have one (or a user name and password, if there are
+     * users): a line each, "TOKEN" or "NAME TOKEN"; the name becomes pra_context_user. NULL = none.
+     */
+    const char *bearer_token_file_cstr;
 } pra_server_opts;
 
 /** Zeroes size bytes and sets size. */
 PRA_API int pra_server_opts_init(pra_server_opts *opts, size_t size);
 
 /** Binds and listens, does not yet answer. The handler is borrowed until pra_server_free. Returns
- * new (free with pra_server_free); PRA_ERR_IO if an address cannot be had. */
+ * new (free with pra_server_free); PRA_ERR_IO if an address cannot be had; PRA_ERR_INVALID_ARG with
+ * file and line if web_config_file_cstr or bearer_token_file_cstr cannot be used. */
 PRA_API int pra_server_new(const pra_alloc *alloc, pra_handler *handler,
                            const pra_server_opts *opts, pra_server **out, pra_error *err);
 /** Starts the threads and returns. Once. */
 PRA_API int pra_server_start(pra_server *server, pra_error *err);
 /** The port of listen address number index, as bound. 0 if there is none. */
 PRA_API uint16_t pra_server_port(const pra_server *server, size_t index);
+/** 1 if it speaks HTTPS, 0 if HTTP. */
+PRA_API int pra_server_is_tls(const pra_server *server);
 /** Stops: not ready, no new connections, 503 for new requests, waits up to grace_ms for those in
  * flight, then closes; a storage callback that is still running is waited for, since a thread
  * cannot be taken away. From any thread but a server's own. Returns PRA_OK, or PRA_DONE if requests

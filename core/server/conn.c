@@ -91,6 +91,7 @@ void pra__conn_linger(pra__conn *c)
 {
     char waste[16384];
     uint64_t end = pra__now_ms() + LINGER_MS, now;
+    pra__entrance_bye(c);
     (void)shutdown(c->fd, SHUT_WR);
     while ((now = pra__now_ms()) < end) {
         struct pollfd p = {.fd = c->fd, .events = POLLIN};
@@ -243,13 +244,16 @@ static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
     c->surplus =
         atomic_fetch_add(&s->metrics.connections, 1) >= s->opts.max_connections * s->listener_count;
     describe(c);
+    bool usable = pra__entrance_open(c);
     pthread_mutex_lock(&s->conns_lock);
-    enter(c, PRA__IDLE);
+    enter(c,
+          c->tls_rules ? PRA__HEAD : PRA__IDLE); /* a handshake may not take longer than a head */
     c->next = s->conns;
     if (c->next)
         c->next->prev = c;
     s->conns = c;
-    if (atomic_load(&s->stopping)) /* it was accepted just before; pra__conns_end waits for it */
+    if (!usable ||
+        atomic_load(&s->stopping)) /* it was accepted just before; pra__conns_end waits for it */
         (void)shutdown(c->fd, SHUT_RDWR);
     pthread_mutex_unlock(&s->conns_lock);
     return c;
@@ -268,6 +272,8 @@ static void close_conn(pra__conn *c)
     if (!s->conns)
         pthread_cond_broadcast(&s->conns_changed);
     pthread_mutex_unlock(&s->conns_lock);
+    pra__entrance_leave(c);
+    pra__entrance_close(c);
     pra__give(s, c->target, c->target_cap);
     pra__give(s, c->headers, c->header_cap * sizeof(*c->headers));
     pra__give(s, c, sizeof(*c));

@@ -23,6 +23,7 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "door.h"
 #include "log.h"
 #include "metrics.h"
 
@@ -51,6 +52,7 @@ typedef struct pra__conn {
     int fd;
     bool surplus;    /* opened beyond max_connections: gets nothing but the server's own pages */
     char remote[64]; /* "1.2.3.4:567" */
+    pra__rules *tls_rules; /* that its TLS began with; NULL without TLS */
 
     /* guarded by server->conns_lock */
     struct pra__conn *next, *prev;
@@ -72,6 +74,8 @@ typedef struct pra__conn {
     uint64_t body_total;     /* received, also when no longer kept */
     uint64_t body_announced; /* Content-Length, 0 without */
     pra__answer answer;
+    pra__rules *rules; /* that it was judged by; NULL without a door */
+    pra_str user;      /* in rules */
 } pra__conn;
 
 typedef struct pra__worker {
@@ -98,6 +102,7 @@ struct pra_server {
     size_t listener_count, listener_capacity;
     pra__log log;
     pra__metrics metrics;
+    pra__door *door; /* NULL: everybody may come in, without TLS */
 
     pthread_mutex_t life_lock; /* start and stop */
     enum { PRA__NEW, PRA__RUNNING, PRA__STOPPED } life;
@@ -187,6 +192,23 @@ enum MHD_Result pra__request(void *cls, struct MHD_Connection *mhd, const char *
 void *pra__request_line(void *cls, const char *uri, struct MHD_Connection *mhd);
 void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **context,
                             enum MHD_RequestTerminationCode code);
+
+/* entrance.c: what the door (door.h) has to do with connections and requests */
+unsigned pra__entrance_flags(const pra_server *s);
+const struct MHD_OptionItem *pra__entrance_options(const pra_server *s);
+/* Says in the log what is not guarded. */
+void pra__entrance_announce(const pra_server *s);
+/* Before the first byte. false: the connection cannot be served. */
+bool pra__entrance_open(pra__conn *c);
+void pra__entrance_close(pra__conn *c);
+/* Tells a client with TLS that nothing more will come. */
+void pra__entrance_bye(pra__conn *c);
+/* Whether the request with the headers of c may come in; sets c->user. */
+bool pra__entrance_admit(pra__conn *c, pra__refusal *why);
+/* Headers that belong to every answer, or to this one. */
+void pra__entrance_answer(const pra__conn *c, pra__answer *a);
+/* The request is over. */
+void pra__entrance_leave(pra__conn *c);
 
 /* pages.c */
 /* Answers if target is one of the server's own pages. */

@@ -71,7 +71,12 @@ static const char *shown_host(const pra__conn *c)
 
 static int landing_text(const pra__conn *c, pra_buffer *out)
 {
-    const char *host = shown_host(c);
+    const char *host = shown_host(c), *scheme = pra_server_is_tls(c->server) ? "https" : "http";
+    const char *login = NULL; /* as the reader of this page has come in */
+    if (c->rules && c->rules->config.user_count)
+        login = "basic_auth: {username: …, password_file: …}";
+    else if (c->rules && c->rules->token_count)
+        login = "authorization: {credentials_file: …}";
     int rc = pra__print(out,
                         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
                         "<title>prom-remote-api</title>\n"
@@ -92,9 +97,10 @@ static int landing_text(const pra__conn *c, pra_buffer *out)
         rc = pra__print(
             out,
             "<h2>Use it</h2>\n<p>Add to prometheus.yml and reload Prometheus:</p>\n"
-            "<pre>remote_write:\n  - url: http://%s/api/v1/write\n"
-            "remote_read:\n  - {url: http://%s/api/v1/read, read_recent: true}\n</pre>\n",
-            host, host);
+            "<pre>remote_write:\n  - url: %s://%s/api/v1/write\n%s%s%s"
+            "remote_read:\n  - {url: %s://%s/api/v1/read, read_recent: true%s%s}\n</pre>\n",
+            scheme, host, login ? "    " : "", login ? login : "", login ? "\n" : "", scheme, host,
+            login ? ", " : "", login ? login : "");
     if (!rc)
         rc = pra__print(out, "<h2>Look inside</h2>\n<ul>\n"
                              "<li><a href=\"/metrics\">/metrics</a></li>\n"

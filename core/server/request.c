@@ -176,6 +176,7 @@ static pra_request_head make_head(const pra__conn *c, uint32_t worker)
                               .headers = c->headers,
                               .header_count = c->header_count,
                               .remote_addr = {c->remote, strlen(c->remote)},
+                              .user = c->user,
                               .worker = worker};
 }
 
@@ -199,6 +200,7 @@ static void check_head(pra__conn *c)
  * of this request, the connection ends with it. */
 static void decide(pra__conn *c, const struct framing *f)
 {
+    pra__refusal why;
     if (f->no_memory)
         refuse_and_close(c, 503, "nomem", "out of memory: try again later");
     else if (f->bad_name)
@@ -210,6 +212,8 @@ static void decide(pra__conn *c, const struct framing *f)
         refuse_and_close(c, 400, "framing", "more than one Content-Length");
     else if (f->encodings > 1 || (f->encodings && !f->chunked))
         refuse_and_close(c, 400, "framing", "only Transfer-Encoding: chunked is supported");
+    else if (!pra__entrance_admit(c, &why))
+        refuse(c, why.status, why.reason, why.message);
     else
         pra__page(c, &c->answer);
     if (!stands(c) && atomic_load(&c->server->stopping))
@@ -225,6 +229,7 @@ static enum MHD_Result send_answer(pra__conn *c)
     pra__answer a = c->answer;
     c->answer = (pra__answer){NULL, 0};
     pra__conn_enter(c, PRA__SENDING);
+    pra__entrance_answer(c, &a);
     if (!a.response)
         return MHD_queue_response(c->mhd, 503, c->server->unavailable);
     enum MHD_Result rc = MHD_queue_response(c->mhd, a.status, a.response);
@@ -389,6 +394,7 @@ void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **contex
     if (c->answer.response)
         MHD_destroy_response(c->answer.response);
     c->answer = (pra__answer){NULL, 0};
+    pra__entrance_leave(c);
     c->header_count = 0;
     c->body_total = c->body_announced = 0;
     c->early = false;

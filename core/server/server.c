@@ -149,6 +149,10 @@ static int make(pra_server *s, pra_error *err)
         rc = copy_description(s);
     if (!rc)
         rc = make_unavailable(s);
+    if (!rc && (s->opts.web_config_file_cstr || s->opts.bearer_token_file_cstr))
+        rc = pra__door_new(&s->alloc, &s->log.sink, s->opts.web_config_file_cstr,
+                           s->opts.bearer_token_file_cstr, &s->door, err);
+    s->opts.web_config_file_cstr = s->opts.bearer_token_file_cstr = NULL; /* borrowed, as above */
     if (!rc)
         rc = pra__workers_init(s);
     return rc ? rc : listen_all(s, err);
@@ -202,6 +206,7 @@ void pra_server_free(pra_server *server)
             (void)close(server->listeners[i].fd);
     pra__give(server, server->listeners, server->listener_capacity * sizeof(*server->listeners));
     pra__workers_fini(server);
+    pra__door_free(server->door);
     if (server->unavailable)
         MHD_destroy_response(server->unavailable);
     if (server->description)
@@ -213,6 +218,11 @@ void pra_server_free(pra_server *server)
 uint16_t pra_server_port(const pra_server *server, size_t index)
 {
     return server && index < server->listener_count ? server->listeners[index].port : 0;
+}
+
+int pra_server_is_tls(const pra_server *server)
+{
+    return server && pra__door_has_tls(server->door);
 }
 
 /* ---- starting and stopping */
@@ -262,7 +272,7 @@ static void fit_connections(pra_server *s)
 static struct MHD_Daemon *start_daemon(pra_server *s, pra__listener *l)
 {
     unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-                     MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+                     MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG | pra__entrance_flags(s);
     if (l->shown[0] == '[')
         flags |= MHD_USE_IPv6;
     return MHD_start_daemon(
@@ -272,7 +282,8 @@ static struct MHD_Daemon *start_daemon(pra_server *s, pra__listener *l)
         (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT,
         1, MHD_OPTION_THREAD_STACK_SIZE, (size_t)s->opts.stack_bytes, MHD_OPTION_NOTIFY_CONNECTION,
         pra__conn_notify, s, MHD_OPTION_URI_LOG_CALLBACK, pra__request_line, s,
-        MHD_OPTION_NOTIFY_COMPLETED, pra__request_completed, s, MHD_OPTION_END);
+        MHD_OPTION_NOTIFY_COMPLETED, pra__request_completed, s, MHD_OPTION_ARRAY,
+        pra__entrance_options(s), MHD_OPTION_END);
 }
 
 static void stop_daemons(pra_server *s)
@@ -300,6 +311,7 @@ static int start(pra_server *s, pra_error *err)
     if (s->life != PRA__NEW)
         return pra_error_set_cstr(err, PRA_ERR_STATE, "the server has been started before");
     fit_connections(s);
+    pra__entrance_announce(s);
     int rc = pra__conns_start(s);
     if (rc)
         return pra_error_set_cstr(err, rc, "cannot start a thread");

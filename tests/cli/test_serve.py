@@ -53,7 +53,7 @@ def test_first_lines_say_where_and_what_next(serve):
 
 def test_other_addresses_are_warned_about(serve):
     server = serve("--storage=memory", listen="0.0.0.0:0")
-    server.wait_for("no authentication yet")
+    server.wait_for("there is no authentication")
 
 
 def test_json_log(serve):
