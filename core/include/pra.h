@@ -759,6 +759,22 @@ enum {
  * samples are encoded. */
 PRA_API int pra_chunk_encode_samples(const int64_t *timestamps_ms, const double *values,
                                      size_t count, pra_buffer *out);
+/** Appends histograms [start, start + count) of columns, in increasing time, as one chunk: as many
+ * as go into it. A chunk ends at 1,024 bytes (but not before it has 10 histograms), where buckets,
+ * schema or kind change, where a counter starts anew, and behind a stale histogram. *taken says how
+ * many went in, *type which chunk it is (PRA_CHUNK_HISTOGRAM, PRA_CHUNK_FLOAT_HISTOGRAM). Returns
+ * 0, PRA_ERR_HISTOGRAM: the first one's buckets are not those of its spans, or its schema is
+ * unknown.
+ */
+PRA_API int pra_chunk_encode_histograms(const pra_columns *columns, size_t start, size_t count,
+                                        size_t *taken, int32_t *type, pra_buffer *out);
+/** Appends what is in a chunk to the current series of req; on failure req is as it was. Types 1 to
+ * 4. Reset hints are those that Prometheus reads: unknown for the first histogram, for gauges
+ * PRA_COUNTER_RESET_GAUGE. limits NULL = defaults. Returns 0, PRA_ERR_PROTO (malformed),
+ * PRA_ERR_NOT_SUPPORTED (other types), PRA_ERR_MEMORY_BUDGET (more than max_memory_bytes in req).
+ */
+PRA_API int pra_chunk_decode(int32_t type, const void *data, size_t len, pra_write_request *req,
+                             const pra_limits *limits, pra_error *err);
 
 /* ── Context ─────────────────────────────────────────────────────────────────────────────────── */
 

@@ -13,7 +13,7 @@ static void must(int ok, const char *what)
     abort();
 }
 
-/* One line: name, type, chunk and WriteRequest in hexadecimal. */
+/* One line: name, type, chunk and WriteRequest in hexadecimal, perhaps start timestamps. */
 static void take_line(char *line, void (*check)(void *ctx, const struct golden_chunk *golden),
                       void *ctx)
 {
@@ -21,6 +21,7 @@ static void take_line(char *line, void (*check)(void *ctx, const struct golden_c
     const char *type = strtok(NULL, " ");
     const char *chunk = strtok(NULL, " ");
     const char *content = strtok(NULL, " ");
+    g.starts_cstr = strtok(NULL, " ");
     must(content != NULL, "a line of fewer than four words");
     g.type = (int32_t)strtol(type, NULL, 10);
     g.chunk = text_of_hex(chunk);

@@ -128,7 +128,7 @@ static int open_for_building(pra_write_request *req)
 }
 
 /* The current series is complete at every moment: its end offsets follow each addition. */
-static int open_series(pra_write_request *req)
+int pra__write_request_open_series(pra_write_request *req)
 {
     int rc = open_for_building(req);
     if (rc == PRA_OK && req->cols.series == 0)
@@ -227,7 +227,7 @@ int pra_write_request_add_samples(pra_write_request *req, const int64_t *timesta
                                   const double *values, const int64_t *start_timestamps_ms,
                                   size_t count)
 {
-    int rc = open_series(req);
+    int rc = pra__write_request_open_series(req);
     if (rc)
         return rc;
     struct pra__columns *c = &req->cols;
@@ -255,7 +255,7 @@ int pra_write_request_add_samples(pra_write_request *req, const int64_t *timesta
 int pra_write_request_add_exemplar(pra_write_request *req, const pra_label *labels, size_t count,
                                    int64_t timestamp_ms, double value)
 {
-    int rc = open_series(req);
+    int rc = pra__write_request_open_series(req);
     if (rc)
         return rc;
     struct pra__columns *c = &req->cols;
@@ -272,7 +272,7 @@ int pra_write_request_add_exemplar(pra_write_request *req, const pra_label *labe
 int pra_write_request_add_histogram(pra_write_request *req, const pra_columns *columns,
                                     size_t index)
 {
-    int rc = open_series(req);
+    int rc = pra__write_request_open_series(req);
     if (rc)
         return rc;
     if (!columns || columns->size < sizeof(*columns) || index >= columns->histogram_count)
@@ -311,7 +311,7 @@ int pra_write_request_add_histogram_encoded(pra_write_request *req, const void *
                                             pra_error *err)
 {
     size_t before[PRA__BUCKET_COLUMNS];
-    int rc = open_series(req);
+    int rc = pra__write_request_open_series(req);
     if (rc == PRA_OK && !data && len)
         rc = PRA_ERR_INVALID_ARG;
     if (rc)
@@ -338,7 +338,7 @@ int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str
 {
     size_t bytes = 0;
     const int of_series = family.len == 0;
-    int rc = of_series ? open_series(req) : open_for_building(req);
+    int rc = of_series ? pra__write_request_open_series(req) : open_for_building(req);
     if (rc)
         return rc;
     struct pra__columns *c = &req->cols;

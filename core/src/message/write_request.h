@@ -15,6 +15,9 @@ struct pra_write_request {
     size_t retain;   /* bytes kept at reset */
 };
 
+/* Whether data may be added to the current series: PRA_OK, PRA_ERR_BUSY, PRA_ERR_STATE. */
+int pra__write_request_open_series(pra_write_request *req);
+
 /* Append columns as a message of either version. scratch is where the strings of the columns are
  * looked up meanwhile. Return PRA_OK, PRA_ERR_MEMORY_BUDGET or PRA_ERR_NOMEM, with out as it was.
  */

@@ -16,17 +16,24 @@ import (
 	"github.com/prometheus/prometheus/tsdb/chunkenc"
 )
 
-// A golden line: name, chunk type, the chunk, and what is in it as a WriteRequest of one series.
+// A golden line: name, chunk type, the chunk, and what is in it as a WriteRequest of one series; then
+// the start timestamps, which that message does not have, if there are any.
 func line(w *bufio.Writer, name string, chunk chunkenc.Chunk, samples []sample, histograms []prompb.Histogram) {
 	series, err := (&prompb.TimeSeries{Histograms: histograms}).Marshal()
 	check(err)
-	for _, s := range samples { // the generated code drops -0
+	starts, any := "", false
+	for i, s := range samples { // the generated code drops -0
 		message := binary.LittleEndian.AppendUint64([]byte{9}, math.Float64bits(s.v))
 		message = binary.AppendUvarint(append(message, 16), uint64(s.t))
 		series = append(append(series, 18, byte(len(message))), message...)
+		starts += fmt.Sprintf("%c%d", " ,"[min(i, 1)], s.st)
+		any = any || s.st != 0
+	}
+	if !any || chunk.Encoding() == chunkenc.EncXOR {
+		starts = ""
 	}
 	request := append(binary.AppendUvarint([]byte{10}, uint64(len(series))), series...)
-	fmt.Fprintf(w, "%s %d %x %x\n", name, chunk.Encoding(), chunk.Bytes(), request)
+	fmt.Fprintf(w, "%s %d %x %x%s\n", name, chunk.Encoding(), chunk.Bytes(), request, starts)
 }
 
 func check(err error) {
@@ -145,6 +152,43 @@ func floatCases() map[string][]sample {
 	return cases
 }
 
+// Start timestamps beside the samples of a case.
+func started(samples []sample, starts ...int64) []sample {
+	out := append([]sample(nil), samples...)
+	for i := range out {
+		if len(starts) > 0 {
+			out[i].st = starts[min(i, len(starts)-1)]
+		}
+	}
+	return out
+}
+
+func startedCases() map[string][]sample {
+	cases := floatCases()
+	long := values(make([]float64, 150)...)
+	cases["long"] = long
+	cases["start_first"] = started(long[:5], 1699999990000)
+	cases["start_second"] = started(long[:5], 0, 1700000010000)
+	cases["start_first_and_second"] = started(long[:5], 1699999990000, 1700000010000)
+	cases["start_third"] = started(long[:6], 0, 0, 1700000010000, 1700000010000, 1700000040000)
+	cases["start_late"] = started(long[:6], 5, 5, 5, 5, 1700000050000, 0)
+	cases["start_never_long"] = long
+	cases["start_same_long"] = started(long, 1699999990000)
+	r := rand.New(rand.NewSource(5))
+	for i := range 20 {
+		samples := random(r, 1+r.Intn(150))
+		for j := range samples {
+			if r.Intn(3) == 0 {
+				samples[j].st = samples[j].t - int64(r.Intn(1<<uint(1+r.Intn(20))))
+			} else if j > 0 {
+				samples[j].st = samples[j-1].st
+			}
+		}
+		cases[fmt.Sprintf("start_random_%02d", i)] = samples
+	}
+	return cases
+}
+
 func golden(folder string) {
 	writeFile(filepath.Join(folder, "xor.txt"), func(w *bufio.Writer) {
 		cases := floatCases()
@@ -152,4 +196,11 @@ func golden(folder string) {
 			line(w, name, encode(chunkenc.EncXOR, cases[name]), cases[name], nil)
 		}
 	})
+	writeFile(filepath.Join(folder, "xor2.txt"), func(w *bufio.Writer) {
+		cases := startedCases()
+		for _, name := range sortedKeys(cases) {
+			line(w, name, encode(chunkenc.EncXOR2, cases[name]), cases[name], nil)
+		}
+	})
+	writeFile(filepath.Join(folder, "histogram.txt"), goldenHistograms)
 }
