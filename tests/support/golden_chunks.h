@@ -11,7 +11,6 @@ struct golden_chunk {
     int32_t type;
     struct text chunk;
     pra_write_request *content; /* one series */
-    const char *starts_cstr;    /* start timestamps of its samples, with commas; NULL = none */
 };
 
 /* Calls check for every chunk of a file. Returns their number. What goes wrong in here aborts. */
