@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include <gnutls/abstract.h>
 
@@ -78,6 +79,15 @@ void pra__entrance_bye(pra__conn *c)
     gnutls_session_t session = c->tls_rules ? session_of(c) : NULL;
     if (session)
         (void)gnutls_bye(session, GNUTLS_SHUT_WR);
+}
+
+void pra__entrance_send(pra__conn *c, const char *text, size_t len)
+{
+    gnutls_session_t session = c->tls_rules ? session_of(c) : NULL;
+    if (session)
+        (void)gnutls_record_send(session, text, len);
+    else
+        (void)send(c->fd, text, len, MSG_NOSIGNAL | MSG_DONTWAIT);
 }
 
 /* ---- requests */

@@ -62,9 +62,11 @@ typedef struct pra__conn {
 
     /* the request; touched by the connection's thread only */
     bool begun;
-    bool early; /* answered before its body was read: linger */
+    bool linger; /* when it ends: the client may not have read its answer */
+    bool chunked, expects;
     uint64_t began_us;
     const char *method;
+    const char *raw_target; /* in libmicrohttpd's buffer; NULL if there was no memory for target */
     char *target;
     size_t target_len, target_cap;
     pra_header *headers;
@@ -97,7 +99,8 @@ struct pra_server {
     pra_server_opts opts; /* every field set */
     char *description;
     uint64_t max_body_bytes;
-    uint32_t surplus; /* connections beyond max_connections that are answered with 503 */
+    bool lenient_heads; /* libmicrohttpd reads heads leniently: see head.c */
+    uint32_t surplus;   /* connections beyond max_connections that are answered with 503 */
     pra__listener *listeners;
     size_t listener_count, listener_capacity;
     pra__log log;
@@ -185,6 +188,16 @@ void pra__answer_copy(pra__answer *out, pra_server *s, pra_exchange *x);
 /* The exchange's answer; gives the worker back. */
 void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w);
 
+/* head.c */
+/* libmicrohttpd in use takes heads that are to be refused. */
+bool pra__has_lenient_heads(void);
+/* Fills headers, body_announced, chunked and expects of c from the request's head. *wrong: NULL, or
+ * why it is to be refused, static; then the connection must end. Returns false if there was no
+ * memory. */
+bool pra__head_read(pra__conn *c, const char *version, const char **wrong);
+/* Adds a header to those that were read; false if there was no memory. */
+bool pra__head_add(pra__conn *c, pra_header header);
+
 /* request.c: libmicrohttpd's callbacks */
 enum MHD_Result pra__request(void *cls, struct MHD_Connection *mhd, const char *url,
                              const char *method, const char *version, const char *data,
@@ -203,6 +216,8 @@ bool pra__entrance_open(pra__conn *c);
 void pra__entrance_close(pra__conn *c);
 /* Tells a client with TLS that nothing more will come. */
 void pra__entrance_bye(pra__conn *c);
+/* Sends text now, past libmicrohttpd, or as much of it as the socket takes. */
+void pra__entrance_send(pra__conn *c, const char *text, size_t len);
 /* Whether the request with the headers of c may come in; sets c->user. */
 bool pra__entrance_admit(pra__conn *c, pra__refusal *why);
 /* Headers that belong to every answer, or to this one. */

@@ -11,13 +11,6 @@
  * before a larger one the connection is closed. */
 enum { DRAIN_BYTES = 256 << 10, FIRST_BODY_BYTES = 16 << 10 };
 
-/* What the headers say about how the body comes. */
-struct framing {
-    pra__conn *conn;
-    unsigned lengths, encodings;
-    bool chunked, expects, bad_name, no_memory;
-};
-
 static pra__conn *conn_of(struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *info =
@@ -82,90 +75,21 @@ void *pra__request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
     if (!c)
         return NULL;
     pra__conn_enter(c, PRA__HEAD);
-    c->target_len = 0;
-    size_t len = uri ? strlen(uri) : 0;
-    if (len > c->target_cap) {
-        char *target = pra__take(c->server, c->target, c->target_cap, len);
-        if (!target)
-            return NULL; /* an empty target is answered with 404 */
+    c->raw_target = NULL;
+    c->target_len = uri ? strlen(uri) : 0;
+    if (c->target_len > c->target_cap) {
+        char *target = pra__take(c->server, c->target, c->target_cap, c->target_len);
+        if (!target) {
+            c->target_len = 0;
+            return NULL;
+        }
         c->target = target;
-        c->target_cap = len;
+        c->target_cap = c->target_len;
     }
-    if (len)
-        memcpy(c->target, uri, len);
-    c->target_len = len;
+    if (c->target_len)
+        memcpy(c->target, uri, c->target_len);
+    c->raw_target = uri;
     return NULL;
-}
-
-static bool is_token(const char *name, size_t len)
-{
-    for (size_t i = 0; i < len; i++) {
-        unsigned char ch = (unsigned char)name[i];
-        if (ch <= ' ' || ch >= 0x7F || strchr("\"(),/:;<=>?@[\\]{}", ch))
-            return false;
-    }
-    return len > 0;
-}
-
-static bool equals_nocase(const char *text, size_t len, const char *lower)
-{
-    if (len != strlen(lower))
-        return false;
-    for (size_t i = 0; i < len; i++) {
-        char ch = text[i];
-        if ((ch >= 'A' && ch <= 'Z' ? ch + 32 : ch) != lower[i])
-            return false;
-    }
-    return true;
-}
-
-static bool push_header(pra__conn *c, pra_header header)
-{
-    if (c->header_count == c->header_cap) {
-        size_t cap = c->header_cap ? c->header_cap * 2 : 16;
-        pra_header *grown = pra__take(c->server, c->headers, c->header_cap * sizeof(*c->headers),
-                                      cap * sizeof(*c->headers));
-        if (!grown)
-            return false;
-        c->headers = grown;
-        c->header_cap = cap;
-    }
-    c->headers[c->header_count++] = header;
-    return true;
-}
-
-/* libmicrohttpd before 0.9.76 continues the *name* of a header with a line folded below it, and
- * keeps the value: "Content-Length:" above " 9" becomes "Content-Length9". Then a proxy that
- * unfolds, and this server, see two lengths. What shows it: the value does not follow its name. */
-static bool is_folded(const char *name, size_t name_len, const char *value)
-{
-    size_t gap = (uintptr_t)value - (uintptr_t)(name + name_len);
-    if (gap == 0 || gap > CONNECTION_BYTES)
-        return true;
-    for (size_t i = 1; i < gap; i++)
-        if (name[name_len + i] != ' ' && name[name_len + i] != '\t')
-            return true;
-    return false;
-}
-
-static enum MHD_Result scan_header(void *cls, enum MHD_ValueKind kind, const char *name,
-                                   size_t name_len, const char *value, size_t value_len)
-{
-    (void)kind;
-    struct framing *f = cls;
-    f->bad_name |= !is_token(name, name_len) || is_folded(name, name_len, value);
-    if (equals_nocase(name, name_len, "content-length")) {
-        f->lengths++;
-        f->conn->body_announced = strtoull(value, NULL, 10); /* libmicrohttpd has checked it */
-    } else if (equals_nocase(name, name_len, "transfer-encoding")) {
-        f->encodings++;
-        f->chunked = equals_nocase(value, value_len, "chunked");
-    } else if (equals_nocase(name, name_len, "expect")) {
-        f->expects = true;
-    }
-    pra_header header = {{name, name_len}, {value, value_len}};
-    f->no_memory |= !push_header(f->conn, header);
-    return f->no_memory ? MHD_NO : MHD_YES;
 }
 
 static pra_request_head make_head(const pra__conn *c, uint32_t worker)
@@ -180,8 +104,8 @@ static pra_request_head make_head(const pra__conn *c, uint32_t worker)
                               .worker = worker};
 }
 
-/* Asks the handler's rules about the head alone. */
-static void check_head(pra__conn *c)
+/* Asks the handler's rules about the head alone; what it refuses is also told to why. */
+static void check_head(pra__conn *c, pra_error *why)
 {
     pra_server *s = c->server;
     pra_request_head head = make_head(c, 0);
@@ -190,6 +114,7 @@ static void check_head(pra__conn *c)
     if (rc == PRA_DONE) {
         pra__answer_copy(&c->answer, s, s->checker);
         account(c, s->checker);
+        *why = *pra_exchange_error(s->checker);
     }
     pthread_mutex_unlock(&s->checker_lock);
     if (rc < 0)
@@ -198,22 +123,16 @@ static void check_head(pra__conn *c)
 
 /* Answers what can be answered without the body. Where the two sides could disagree about the end
  * of this request, the connection ends with it. */
-static void decide(pra__conn *c, const struct framing *f)
+static void decide(pra__conn *c, bool read, const char *wrong)
 {
-    pra__refusal why;
-    if (f->no_memory)
+    pra_error why = {0};
+    pra__refusal door;
+    if (!read)
         refuse_and_close(c, 503, "nomem", "out of memory: try again later");
-    else if (f->bad_name)
-        refuse_and_close(c, 400, "framing", "a header name contains an invalid character");
-    else if (f->encodings && f->lengths)
-        refuse_and_close(c, 400, "framing",
-                         "both Content-Length and Transfer-Encoding: send one of them");
-    else if (f->lengths > 1)
-        refuse_and_close(c, 400, "framing", "more than one Content-Length");
-    else if (f->encodings > 1 || (f->encodings && !f->chunked))
-        refuse_and_close(c, 400, "framing", "only Transfer-Encoding: chunked is supported");
-    else if (!pra__entrance_admit(c, &why))
-        refuse(c, why.status, why.reason, why.message);
+    else if (wrong)
+        refuse_and_close(c, 400, "framing", wrong);
+    else if (!pra__entrance_admit(c, &door))
+        refuse(c, door.status, door.reason, door.message);
     else
         pra__page(c, &c->answer);
     if (!stands(c) && atomic_load(&c->server->stopping))
@@ -221,11 +140,15 @@ static void decide(pra__conn *c, const struct framing *f)
     if (!stands(c) && c->surplus)
         refuse_and_close(c, 503, "connections", "too many connections: try again later");
     if (!stands(c))
-        check_head(c);
+        check_head(c, &why);
 }
 
 static enum MHD_Result send_answer(pra__conn *c)
 {
+    if (c->chunked) { /* what comes after it could be a part of it for others: see head.c */
+        c->linger = true;
+        pra__answer_header(&c->answer, "Connection", "close");
+    }
     pra__answer a = c->answer;
     c->answer = (pra__answer){NULL, 0};
     pra__conn_enter(c, PRA__SENDING);
@@ -237,17 +160,17 @@ static enum MHD_Result send_answer(pra__conn *c)
     return rc;
 }
 
-static enum MHD_Result on_head(pra__conn *c, const char *method)
+static enum MHD_Result on_head(pra__conn *c, const char *method, const char *version)
 {
-    struct framing f = {.conn = c};
+    const char *wrong = NULL;
     pra__conn_begin(c);
     c->method = method;
-    (void)MHD_get_connection_values_n(c->mhd, MHD_HEADER_KIND, scan_header, &f);
-    decide(c, &f);
-    bool unusable = f.bad_name || f.encodings || f.lengths > 1 || f.expects;
+    bool read = pra__head_read(c, version, &wrong);
+    decide(c, read, wrong);
+    bool unusable = !read || wrong || c->chunked || c->expects;
     if (!stands(c) || (!unusable && c->body_announced <= DRAIN_BYTES))
         return MHD_YES;
-    c->early = true;
+    c->linger = true;
     return send_answer(c);
 }
 
@@ -288,32 +211,57 @@ static bool reserve(pra__conn *c, size_t len)
 
 /* A chunked body has become larger than allowed: the answer is the one it would have had if it had
  * announced its length. */
-static void refuse_large(pra__conn *c)
+static void refuse_large(pra__conn *c, pra_error *why)
 {
     char digits[24];
     int n = snprintf(digits, sizeof(digits), "%" PRIu64, c->body_total);
     pra_header length = {{"Content-Length", 14}, {digits, (size_t)n}};
-    drop_body(c);
-    if (push_header(c, length))
-        check_head(c);
+    (void)pra_error_set_cstr(why, PRA_ERR_BODY_TOO_LARGE, pra_strerror(PRA_ERR_BODY_TOO_LARGE));
+    if (pra__head_add(c, length))
+        check_head(c, why);
     if (!stands(c))
-        refuse(c, 413, "body_too_large", "the body is too large");
+        refuse(c, 413, pra_error_name(why->code), why->message);
 }
 
-static void on_body(pra__conn *c, const char *data, size_t len)
+static void keep_body(pra__conn *c, const char *data, size_t len, pra_error *why)
 {
-    c->body_total += len;
-    if (stands(c))
-        return;
     if (c->body_total > c->server->max_body_bytes) {
-        refuse_large(c);
+        refuse_large(c, why);
     } else if (!reserve(c, len)) {
-        drop_body(c);
-        refuse(c, 503, "nomem", "too many requests at once: try again later");
+        (void)pra_error_set_cstr(why, PRA_ERR_NOMEM, "too many requests at once: try again later");
+        refuse(c, 503, pra_error_name(why->code), why->message);
     } else {
         memcpy(c->body + c->body_len, data, len);
         c->body_len += len;
     }
+    if (stands(c))
+        drop_body(c);
+}
+
+/* libmicrohttpd takes an answer before the body or after it, and a chunked body may have no end. So
+ * the answer goes past it. */
+static void answer_now(pra__conn *c, const char *why)
+{
+    char text[512];
+    int n = snprintf(text, sizeof(text),
+                     "HTTP/1.1 %u %s\r\nContent-Type: text/plain; charset=utf-8\r\n"
+                     "Content-Length: %zu\r\nConnection: close\r\n\r\n%s\n",
+                     c->answer.status, MHD_get_reason_phrase_for(c->answer.status), strlen(why) + 1,
+                     why);
+    pra__entrance_send(c, text, (size_t)n);
+}
+
+static enum MHD_Result on_body(pra__conn *c, const char *data, size_t len)
+{
+    pra_error why = {0};
+    c->body_total += len;
+    if (stands(c))
+        return MHD_YES;
+    keep_body(c, data, len, &why);
+    if (!stands(c) || !c->chunked)
+        return MHD_YES;
+    answer_now(c, why.message);
+    return MHD_NO; /* ends the connection */
 }
 
 /* ---- the work */
@@ -369,17 +317,17 @@ enum MHD_Result pra__request(void *cls, struct MHD_Connection *mhd, const char *
                              const char *method, const char *version, const char *data,
                              size_t *data_len, void **context)
 {
-    (void)url, (void)version, (void)context;
+    (void)url, (void)context;
     pra__conn *c = conn_of(mhd);
     if (!c)
         return MHD_queue_response(mhd, 503, ((pra_server *)cls)->unavailable);
     if (!c->begun)
-        return on_head(c, method);
+        return on_head(c, method, version);
     if (*data_len == 0)
         return on_end(c);
-    on_body(c, data, *data_len);
+    size_t len = *data_len;
     *data_len = 0;
-    return MHD_YES;
+    return on_body(c, data, len);
 }
 
 void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **context,
@@ -389,7 +337,7 @@ void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **contex
     pra__conn *c = conn_of(mhd);
     if (!c)
         return;
-    bool linger = c->early || code == MHD_REQUEST_TERMINATED_WITH_ERROR;
+    bool linger = c->linger || code == MHD_REQUEST_TERMINATED_WITH_ERROR;
     drop_body(c);
     if (c->answer.response)
         MHD_destroy_response(c->answer.response);
@@ -397,7 +345,7 @@ void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **contex
     pra__entrance_leave(c);
     c->header_count = 0;
     c->body_total = c->body_announced = 0;
-    c->early = false;
+    c->linger = c->chunked = c->expects = false;
     pra__conn_done(c);
     if (linger)
         pra__conn_linger(c);

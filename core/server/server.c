@@ -118,6 +118,8 @@ static int make_unavailable(pra_server *s)
     static char text[] = "out of memory: try again later\n";
     s->unavailable =
         MHD_create_response_from_buffer(sizeof(text) - 1, text, MHD_RESPMEM_PERSISTENT);
+    if (s->unavailable)
+        (void)MHD_add_response_header(s->unavailable, "Connection", "close");
     return s->unavailable ? PRA_OK : PRA_ERR_NOMEM;
 }
 
@@ -180,6 +182,7 @@ int pra_server_new(const pra_alloc *alloc, pra_handler *handler, const pra_serve
     s->opts = known;
     s->log.sink = known.log;
     s->surplus = SURPLUS_CONNECTIONS;
+    s->lenient_heads = pra__has_lenient_heads();
     pra_limits limits = {.size = sizeof(limits)};
     (void)pra_handler_limits(handler, &limits);
     s->max_body_bytes = limits.max_body_bytes;
