@@ -8,52 +8,10 @@
 
 #include <cmocka.h>
 
-#include "pra.h"
-#include "support/events.h"
 #include "support/failing_alloc.h"
 #include "support/message_gen.h"
 #include "support/oracle.h"
-#include "support/text.h"
-
-#define STR(s) ((pra_str){(s), sizeof(s) - 1})
-
-static pra_write_request *new_request(const pra_alloc *alloc)
-{
-    pra_write_request *req;
-    assert_int_equal(pra_write_request_new(alloc, &req), PRA_OK);
-    return req;
-}
-
-static struct text events_of(const pra_write_request *req)
-{
-    struct text t = {0};
-    pra_columns c = {.size = sizeof(c)};
-    assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
-    text_bytes(&t, "", 0);
-    events_columns(&t, &c);
-    return t;
-}
-
-static struct text encoding_of(const pra_write_request *req)
-{
-    struct text t = {0};
-    pra_buffer *out;
-    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
-    assert_int_equal(pra_write_request_encode(req, PRA_WRITE_V1, out, NULL), PRA_OK);
-    text_bytes(&t, pra_buffer_data(out), pra_buffer_len(out));
-    pra_buffer_free(out);
-    return t;
-}
-
-static void assert_encodes_to(const pra_write_request *req, const char *hex)
-{
-    struct text expected = text_of_hex(hex);
-    struct text got = encoding_of(req);
-    assert_int_equal(got.len, expected.len);
-    assert_memory_equal(got.data, expected.data, got.len);
-    text_free(&got);
-    text_free(&expected);
-}
+#include "unit/write_fixture.h"
 
 static void a_built_request_is_written_field_by_field(void **state)
 {
@@ -70,13 +28,14 @@ static void a_built_request_is_written_field_by_field(void **state)
         pra_write_request_add_metadata(req, PRA_METRIC_GAUGE, STR("up"), STR("h"), STR("u")),
         PRA_OK);
     assert_int_equal(pra_write_request_version(req), 0);
-    assert_encodes_to(req, "0a 53"
-                           "0a 0e 0a08 5f5f6e616d655f5f 1202 7570"
-                           "0a 0a 0a03 6a6f62 1203 610062"
-                           "12 0b 09 000000000000f03f 10 01"
-                           "12 0c 09 0000000000000440 10 ac02"
-                           "1a 1a 0a 0d 0a08 74726163655f6964 1201 78 11 000000000000e03f 18 07"
-                           "1a 0c 0802 1202 7570 2201 68 2a01 75");
+    assert_encodes_to(req, PRA_WRITE_V1,
+                      "0a 53"
+                      "0a 0e 0a08 5f5f6e616d655f5f 1202 7570"
+                      "0a 0a 0a03 6a6f62 1203 610062"
+                      "12 0b 09 000000000000f03f 10 01"
+                      "12 0c 09 0000000000000440 10 ac02"
+                      "1a 1a 0a 0d 0a08 74726163655f6964 1201 78 11 000000000000e03f 18 07"
+                      "1a 0c 0802 1202 7570 2201 68 2a01 75");
     pra_write_request_free(req);
 }
 
@@ -91,8 +50,9 @@ static void only_true_zeros_are_left_out(void **state)
     memcpy(values, bits, sizeof(values));
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_OK);
     assert_int_equal(pra_write_request_add_samples(req, timestamps, values, NULL, 3), PRA_OK);
-    assert_encodes_to(req, "0a 23 1200 1209 09 0000000000000080"
-                           "1214 09 020000000000f07f 10 ffffffffffffffffff01");
+    assert_encodes_to(req, PRA_WRITE_V1,
+                      "0a 23 1200 1209 09 0000000000000080"
+                      "1214 09 020000000000f07f 10 ffffffffffffffffff01");
     pra_write_request_free(req);
 }
 
@@ -101,11 +61,11 @@ static void empty_things_are_written_as_empty(void **state)
     const pra_label nothing = {{NULL, 0}, {NULL, 0}};
     pra_write_request *req = new_request(NULL);
     (void)state;
-    assert_encodes_to(req, "");
+    assert_encodes_to(req, PRA_WRITE_V1, "");
     assert_int_equal(pra_write_request_add_series(req, NULL, 0), PRA_OK);
     assert_int_equal(pra_write_request_add_series(req, &nothing, 1), PRA_OK);
     assert_int_equal(pra_write_request_add_exemplar(req, NULL, 0, 0, 0.0), PRA_OK);
-    assert_encodes_to(req, "0a00 0a04 0a00 1a00");
+    assert_encodes_to(req, PRA_WRITE_V1, "0a00 0a04 0a00 1a00");
     pra_write_request_free(req);
 }
 
@@ -121,11 +81,12 @@ static void random_messages_survive(void **state)
         assert_int_equal(
             pra_write_request_decode(req, PRA_WRITE_V1, message.data, message.len, NULL, NULL),
             PRA_OK);
-        struct text encoded = encoding_of(req);
+        struct text encoded = encoding_of(req, PRA_WRITE_V1);
         assert_int_equal(
             pra_write_request_decode(again, PRA_WRITE_V1, encoded.data, encoded.len, NULL, NULL),
             PRA_OK);
-        struct text one = events_of(req), two = events_of(again), once_more = encoding_of(again);
+        struct text one = events_of(req), two = events_of(again),
+                    once_more = encoding_of(again, PRA_WRITE_V1);
         text_bytes(&theirs, "", 0);
         assert_null(oracle_write_v1(encoded.data, encoded.len, &theirs));
         assert_string_equal(one.data, two.data);
@@ -216,7 +177,7 @@ static void what_is_built_is_what_was_decoded(void **state)
         assert_int_equal(rebuild(built, &c), PRA_OK);
         struct text one = events_of(req), two = events_of(built);
         assert_string_equal(one.data, two.data);
-        struct text a = encoding_of(req), b = encoding_of(built);
+        struct text a = encoding_of(req, PRA_WRITE_V1), b = encoding_of(built, PRA_WRITE_V1);
         assert_int_equal(a.len, b.len);
         if (a.len)
             assert_memory_equal(a.data, b.data, a.len);
@@ -251,8 +212,7 @@ static int build_and_encode(struct failing_alloc *f, void *arg)
 
 static void running_out_of_memory_leaves_nothing(void **state)
 {
-    struct text hex = text_of_file(PRA_TESTS_DIR "/golden/write_v1/everything.hex");
-    struct text message = text_of_hex(hex.data), many = {0};
+    struct text message = message_in("golden/write_v1", "everything.hex"), many = {0};
     pra_write_request *req = new_request(NULL);
     pra_columns c = {.size = sizeof(c)};
     (void)state;
@@ -267,7 +227,6 @@ static void running_out_of_memory_leaves_nothing(void **state)
     pra_write_request_free(req);
     text_free(&many);
     text_free(&message);
-    text_free(&hex);
 }
 
 static void calls_in_the_wrong_order_are_refused(void **state)
@@ -317,7 +276,7 @@ static void ranges_beyond_the_columns_are_refused(void **state)
     assert_int_equal(pra_write_request_add_histogram(req, &c, 0), PRA_ERR_INVALID_ARG);
     h.positive_deltas = (pra_range){0, 1};
     assert_int_equal(pra_write_request_add_histogram(req, &c, 0), PRA_OK);
-    assert_encodes_to(req, "0a 09 22 07 0800 3000 6201 0a");
+    assert_encodes_to(req, PRA_WRITE_V1, "0a 09 22 07 0800 3000 6201 0a");
     pra_write_request_free(req);
 }
 

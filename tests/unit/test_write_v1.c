@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,19 +9,8 @@
 
 #include <cmocka.h>
 
-#include "pra.h"
-#include "support/events.h"
 #include "support/failing_alloc.h"
-#include "support/text.h"
-
-/* ---- helpers */
-
-static pra_write_request *new_request(void)
-{
-    pra_write_request *req;
-    assert_int_equal(pra_write_request_new(NULL, &req), PRA_OK);
-    return req;
-}
+#include "unit/write_fixture.h"
 
 static int decode_limited(pra_write_request *req, const struct text *t, const pra_limits *limits,
                           pra_error *err)
@@ -35,105 +23,16 @@ static int decode(pra_write_request *req, const struct text *t, pra_error *err)
     return decode_limited(req, t, NULL, err);
 }
 
-static struct text events_of(const pra_write_request *req)
-{
-    struct text t = {0};
-    pra_columns c = {.size = sizeof(c)};
-    assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
-    text_bytes(&t, "", 0);
-    events_columns(&t, &c);
-    return t;
-}
-
-static void assert_empty(const pra_write_request *req)
-{
-    pra_columns c = {.size = sizeof(c)};
-    assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
-    assert_int_equal(c.series_count, 0);
-    assert_int_equal(c.label_count, 0);
-    assert_int_equal(c.metadata_count, 0);
-    assert_int_equal(c.label_offsets[0], 0);
-    assert_int_equal(c.sample_offsets[0], 0);
-    assert_int_equal(c.exemplar_label_offsets[0], 0);
-    assert_int_equal(pra_write_request_version(req), 0);
-}
-
-static void put_varint(struct text *t, uint64_t v)
-{
-    for (; v >= 0x80; v >>= 7)
-        text_bytes(t, &(char){(char)(v | 0x80)}, 1);
-    text_bytes(t, &(char){(char)v}, 1);
-}
-
-/* Field of a length-delimited kind. */
-static void put_field(struct text *t, char key, const void *bytes, size_t len)
-{
-    text_bytes(t, &key, 1);
-    put_varint(t, len);
-    text_bytes(t, bytes, len);
-}
-
 /* A message of one series whose contents are count times these bytes. */
 static struct text series_of(const char *bytes, size_t len, size_t count)
 {
-    struct text inner = {0}, t = {0};
-    text_bytes(&inner, "", 0);
-    for (size_t i = 0; i < count; i++)
-        text_bytes(&inner, bytes, len);
-    put_field(&t, '\x0a', inner.data, inner.len);
-    text_free(&inner);
-    return t;
-}
-
-static struct text file_in(const char *folder, const char *name)
-{
-    char path[1024];
-    (void)snprintf(path, sizeof(path), "%s/%s/%s", PRA_TESTS_DIR, folder, name);
-    struct text t = text_of_file(path);
-    if (!t.data)
-        fail_msg("cannot read %s", path);
-    return t;
-}
-
-/* ---- golden vectors: NAME.hex decodes to what NAME.txt says */
-
-static void check_golden(const char *name)
-{
-    char other[256];
-    struct text hex = file_in("golden/write_v1", name);
-    struct text message = text_of_hex(hex.data);
-    (void)snprintf(other, sizeof(other), "%.*s.txt", (int)(strlen(name) - 4), name);
-    struct text expected = file_in("golden/write_v1", other);
-    pra_write_request *req = new_request();
-    pra_error err = {0};
-    int rc = decode(req, &message, &err);
-    struct text got = events_of(req);
-    if (rc)
-        text_printf(&got, "%s at %d\n", pra_error_name(rc), (int)err.offset);
-    if (strcmp(got.data, expected.data) != 0)
-        fail_msg("%s:\n%s", name, got.data);
-    text_free(&got);
-    text_free(&expected);
-    text_free(&message);
-    text_free(&hex);
-    pra_write_request_free(req);
+    return repeated_in('\x0a', bytes, len, count);
 }
 
 static void golden_vectors(void **state)
 {
-    DIR *dir = opendir(PRA_TESTS_DIR "/golden/write_v1");
-    size_t count = 0;
     (void)state;
-    assert_non_null(dir);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) {
-        size_t len = strlen(e->d_name);
-        if (len < 5 || strcmp(e->d_name + len - 4, ".hex") != 0)
-            continue;
-        check_golden(e->d_name);
-        count++;
-    }
-    (void)closedir(dir);
-    assert_true(count >= 20);
+    check_all_golden("golden/write_v1", PRA_WRITE_V1, 20);
 }
 
 /* ---- cutting */
@@ -142,9 +41,8 @@ static void golden_vectors(void **state)
  * message; offsets stay within the message. */
 static void every_truncation_is_refused_or_whole(void **state)
 {
-    struct text hex = file_in("golden/write_v1", "everything.hex");
-    struct text message = text_of_hex(hex.data);
-    pra_write_request *req = new_request();
+    struct text message = message_in("golden/write_v1", "everything.hex");
+    pra_write_request *req = new_request(NULL);
     size_t whole = 0;
     (void)state;
     for (size_t len = 0; len <= message.len; len++) {
@@ -166,7 +64,6 @@ static void every_truncation_is_refused_or_whole(void **state)
     assert_int_equal(whole, 5); /* nothing, and after each of the four fields */
     pra_write_request_free(req);
     text_free(&message);
-    text_free(&hex);
 }
 
 /* ---- counts beyond 16 bits */
@@ -177,7 +74,7 @@ static void more_than_65535_elements(void **state)
     static const char sample[] = "\x12\x0b\x09\x01\0\0\0\0\0\0\0\x10\x07";
     static const char label[] = "\x0a\x06\x0a\x01z\x12\x01y";
     pra_limits limits = {.size = sizeof(limits), .max_labels_per_series = PRA_UNLIMITED};
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     pra_columns c = {.size = sizeof(c)};
     (void)state;
     struct text t = series_of(sample, sizeof(sample) - 1, COUNT);
@@ -208,7 +105,7 @@ static void more_than_65535_elements(void **state)
 static void strings_longer_than_65535_bytes(void **state)
 {
     struct text value = {0}, label = {0}, series = {0}, t = {0};
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     pra_columns c = {.size = sizeof(c)};
     (void)state;
     for (size_t i = 0; i < 100000; i++)
@@ -239,7 +136,7 @@ static void all_bits_of_a_value_survive(void **state)
         char sample[11] = "\x12\x09\x09";
         memcpy(sample + 3, &values[i], 8);
         struct text t = series_of(sample, sizeof(sample), 2);
-        pra_write_request *req = new_request();
+        pra_write_request *req = new_request(NULL);
         pra_columns c = {.size = sizeof(c)};
         assert_int_equal(decode(req, &t, NULL), PRA_OK);
         assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
@@ -256,7 +153,7 @@ static void zeros_are_zeros_in_a_reused_handle(void **state)
 {
     static const char full[] = "\x12\x0b\x09\xff\xff\xff\xff\xff\xff\xff\xff\x10\x07";
     static const char empty[] = "\x12\0\x1a\0\x22\0\x0a\0";
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     (void)state;
     struct text first = series_of(full, sizeof(full) - 1, 9);
     struct text second = series_of(empty, sizeof(empty) - 1, 1);
@@ -302,7 +199,7 @@ static void each_limit_says_how_to_raise_it(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct text t = text_of_hex(rows[i].hex);
-        pra_write_request *req = new_request();
+        pra_write_request *req = new_request(NULL);
         pra_limits limits = rows[i].limits;
         pra_error err = {0};
         limits.size = sizeof(limits);
@@ -328,7 +225,7 @@ static void limits_at_their_value_pass(void **state)
                          .max_label_value_bytes = 4,
                          .max_decoded_bytes = 26};
     struct text t = text_of_hex("0a18 0a0b 0a03616161 120462626262 0a09 0a03616162 12026262");
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     (void)state;
     assert_int_equal(decode_limited(req, &t, &limits, NULL), PRA_OK);
     pra_write_request_free(req);
@@ -337,7 +234,7 @@ static void limits_at_their_value_pass(void **state)
 
 static void an_unknown_version_is_not_supported(void **state)
 {
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     pra_error err = {0};
     (void)state;
     assert_int_equal(pra_write_request_decode(req, 3, "", 0, NULL, &err), PRA_ERR_NOT_SUPPORTED);
@@ -469,7 +366,7 @@ static void reset_keeps_no_more_than_retain_bytes(void **state)
 {
     struct text t = usual_message(2000);
     pra_limits limits = {.size = sizeof(limits), .retain_bytes = 30000};
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     (void)state;
     size_t empty = pra_write_request_memory(req);
     assert_int_equal(decode_limited(req, &t, &limits, NULL), PRA_OK);
@@ -485,10 +382,9 @@ static void reset_keeps_no_more_than_retain_bytes(void **state)
 /* Whatever columns a reset gave back. */
 static void a_trimmed_handle_decodes_as_before(void **state)
 {
-    struct text hex = file_in("golden/write_v1", "everything.hex");
     struct text expected = file_in("golden/write_v1", "everything.txt");
-    struct text message = text_of_hex(hex.data);
-    pra_write_request *req = new_request();
+    struct text message = message_in("golden/write_v1", "everything.hex");
+    pra_write_request *req = new_request(NULL);
     (void)state;
     for (size_t retain = 1; retain < 6000; retain += 40) {
         pra_limits limits = {.size = sizeof(limits), .retain_bytes = retain};
@@ -500,7 +396,6 @@ static void a_trimmed_handle_decodes_as_before(void **state)
     pra_write_request_free(req);
     text_free(&message);
     text_free(&expected);
-    text_free(&hex);
 }
 
 /* What a handle holds from a message of another shape does not count against this one. */
@@ -510,7 +405,7 @@ static void a_warm_handle_refuses_no_more_than_a_cold_one(void **state)
     struct text samples = series_of("\x12\0", 2, 100000);
     pra_limits limits = {.size = sizeof(limits), .max_memory_bytes = 3 << 20};
     limits.max_labels_per_series = PRA_UNLIMITED;
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     pra_error err = {0};
     (void)state;
     for (int i = 0; i < 3; i++) {
@@ -548,8 +443,7 @@ static int decode_all(struct failing_alloc *f, void *arg)
 
 static void running_out_of_memory_leaves_nothing(void **state)
 {
-    struct text hex = file_in("golden/write_v1", "everything.hex");
-    struct text message = text_of_hex(hex.data);
+    struct text message = message_in("golden/write_v1", "everything.hex");
     pra_buffer *block;
     (void)state;
     struct text many = {0};
@@ -566,14 +460,13 @@ static void running_out_of_memory_leaves_nothing(void **state)
     text_free(&t);
     text_free(&many);
     text_free(&message);
-    text_free(&hex);
 }
 
 /* ---- arguments */
 
 static void wrong_arguments_are_refused(void **state)
 {
-    pra_write_request *req = new_request();
+    pra_write_request *req = new_request(NULL);
     pra_limits newer[2];
     pra_error err = {0};
     (void)state;
