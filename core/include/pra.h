@@ -107,7 +107,8 @@ enum {
     PRA_ERR_FRAME = -1045,             /**< malformed frame of a streamed answer */
 
     /* data */
-    PRA_ERR_LABELS = -1060, /**< empty or repeated label name, invalid UTF-8; 400 [W-30] [W-32] */
+    PRA_ERR_LABELS = -1060, /**< empty or repeated label name, invalid UTF-8, no metric name; 400
+                               [W-30] [W-32] */
     PRA_ERR_LABEL_COUNT = -1061,        /**< more than max_labels_per_series; 400 */
     PRA_ERR_LABEL_NAME_LENGTH = -1062,  /**< longer than max_label_name_bytes; 400 */
     PRA_ERR_LABEL_VALUE_LENGTH = -1063, /**< longer than max_label_value_bytes; 400 */
@@ -120,6 +121,10 @@ enum {
     PRA_ERR_RESPONSE_TOO_LARGE = -1069, /**< an answer over max_response_bytes; 400 */
     PRA_ERR_QUERY_LIMIT = -1070,        /**< more than max_queries or max_matchers; 400 */
     PRA_ERR_HISTOGRAM = -1071,          /**< invalid native histogram; 400 [W-48] [W-49] */
+    PRA_ERR_SYMBOLS =
+        -1072, /**< a reference that names no symbol, or none for a value; 400 [W-33] */
+    PRA_ERR_SERIES = -1073,   /**< a series without data; 400 [W-35] */
+    PRA_ERR_EXEMPLAR = -1074, /**< an exemplar without a timestamp; 400 [W-45] */
 
     /* grades that a storage callback returns */
     PRA_ERR_REJECT = -1080, /**< permanent: 400, or the 4xx (not 429) in pra_error.http_status;
@@ -515,16 +520,36 @@ PRA_API int32_t pra_write_request_version(const pra_write_request *req);
 /** Bytes of memory the handle holds. */
 PRA_API size_t pra_write_request_memory(const pra_write_request *req);
 
+enum {
+    /** Refuses what is mended otherwise: unsorted labels, empty values; and of 2.0, series with
+     * exemplars only or with both samples and histograms, and symbols that do not begin with the
+     * empty one. */
+    PRA_CANONICAL_STRICT = 1
+};
+
 /**
- * Makes every series canonical: labels sorted by name (bytes), empty values dropped [W-30] [W-32].
- * A series with a repeated or empty label name or with invalid UTF-8, or without labels, is taken
- * out of the columns and handed to on_reject (may be NULL), index being its position in the columns
- * as decoded. Returns the number of series taken out.
+ * Makes a request canonical, as storages get it.
+ * - Labels are sorted by name (bytes), empty values dropped [W-30] [W-32]; those of exemplars too.
+ * - Histograms of schema 9 to 52 are reduced to 8 [W-48], stale ones keep nothing but their time
+ * and kind [W-43], buckets and a zero count of the other kind than count are dropped [W-47].
+ * - Taken out are: series without a metric name (label __name__) [W-32], with an empty or repeated
+ * label name, with invalid UTF-8; of 2.0 also without data [W-35] or with a reference that names no
+ * symbol [W-33]. Single histograms that pra_histogram_validate refuses; single exemplars with such
+ * labels (none are needed), and of 2.0 without a timestamp [W-45] or with a wrong reference. A
+ * series that nothing is left of goes silently, and with a series its metadata.
+ *
+ * Each of them is handed to on_reject (may be NULL). kind: PRA_DATUM_SERIES with series as decoded,
+ * or PRA_DATUM_HISTOGRAM or PRA_DATUM_EXEMPLAR with series holding its labels and that one datum.
+ * index: position of the series in the columns as decoded. why: PRA_ERR_LABELS, PRA_ERR_SYMBOLS,
+ * PRA_ERR_SERIES, PRA_ERR_HISTOGRAM, PRA_ERR_EXEMPLAR; from the 101st on the message is that of
+ * pra_strerror. flags: PRA_CANONICAL_…. Returns the number of calls, also if there is no on_reject.
  */
-PRA_API int64_t pra_write_request_canonicalize(
-    pra_write_request *req,
-    void (*on_reject)(void *ctx, const pra_series *series, size_t index, const pra_error *why),
-    void *ctx);
+PRA_API int64_t pra_write_request_canonicalize(pra_write_request *req, uint32_t flags,
+                                               void (*on_reject)(void *ctx, int32_t kind,
+                                                                 const pra_series *series,
+                                                                 size_t index,
+                                                                 const pra_error *why),
+                                               void *ctx);
 
 /** Starts a series; the following add_ calls belong to it. Copies. Only on a handle that is empty
  * or was built, not decoded. */
@@ -924,7 +949,7 @@ typedef struct pra_handler_opts {
     uint64_t max_head_bytes;        /**< method, target and headers; default 64 KiB */
     uint32_t accepted_messages; /**< bits 1 << PRA_WRITE_…; 0 = both; the other is 415 [W-04] */
     uint32_t response_types;    /**< bits 1 << PRA_RESPONSE_…; 0 = both [R-02] */
-    uint32_t canonical_flags;   /**< for pra_write_request_canonicalize */
+    uint32_t canonical_flags;   /**< PRA_CANONICAL_…, for pra_write_request_canonicalize */
     uint32_t reserved;
     /** Labels that stand for this storage as a whole: merged into every series of an answer, whose
      * own label of that name wins; a matcher that asks for just one of them reaches the storage as
@@ -1049,7 +1074,7 @@ typedef struct pra_exchange_stats {
     uint64_t exemplars;
     uint64_t metadata;
     uint64_t rejected_samples;
-    uint64_t rejected_series; /**< by their labels */
+    uint64_t rejected_series; /**< refused as a whole, before the storage saw them */
     uint64_t queries;
 } pra_exchange_stats;
 

@@ -47,7 +47,7 @@ static void run_canonicalize(void *ctx)
     handler_bench *b = ctx;
     bench_require(pra_write_request_decode_snappy(b->request, PRA_WRITE_V1, b->block.ptr,
                                                   b->block.len, NULL, NULL) == PRA_OK &&
-                      pra_write_request_canonicalize(b->request, NULL, NULL) == 0,
+                      pra_write_request_canonicalize(b->request, 0, NULL, NULL) == 0,
                   "decode");
 }
 

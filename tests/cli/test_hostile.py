@@ -76,6 +76,7 @@ def flood(unit, *around):
 
 BOMB = bytes.fromhex("97eab4890a170a085f5f6e616d655f5f120b746573745f6d6574726963121009000000000000"
                      "f03f10d48fc9b2a333")
+NAME = label(b"__name__", b"m")
 UP = series(label(b"__name__", b"up"), sample(0, 1))
 ONE = query(matcher(0, b"__name__", b"up"))
 
@@ -103,21 +104,23 @@ WRITES = BOTH + [
     ("one label again and again", flood(label(b"a", b"b"), 1), 413),
     ("nothing known", flood(b"\x70\0"), 204),
     ("1001 labels", block(series(*(label(b"l%d" % i, b"v") for i in range(1001)))), 400),
-    ("a value of 1 MiB", block(series(label(b"a", b"x" * MIB), sample(0, 1))), 204),
-    ("a value of more", block(series(label(b"a", b"x" * (MIB + 1)), sample(0, 1))), 400),
-    ("NUL in labels", block(series(label(b"a\0b", b"c\0d"), sample(0, 1))), 204),
-    ("invalid UTF-8 in a name", block(series(label(b"\xff", b"v"), sample(0, 1))), 400),
-    ("a surrogate in a value", block(series(label(b"a", b"\xed\xa0\x80"), sample(0, 1))), 400),
-    ("a repeated label", block(series(label(b"a\r\n", b"1") * 2, sample(0, 1))), 400),
-    ("a label without a name", block(series(label(b"", b"v"), sample(0, 1))), 400),
+    ("a value of 1 MiB", block(series(NAME, label(b"a", b"x" * MIB), sample(0, 1))), 204),
+    ("a value of more", block(series(NAME, label(b"a", b"x" * (MIB + 1)), sample(0, 1))), 400),
+    ("NUL in labels", block(series(NAME, label(b"a\0b", b"c\0d"), sample(0, 1))), 204),
+    ("invalid UTF-8 in a name", block(series(NAME, label(b"\xff", b"v"), sample(0, 1))), 400),
+    ("a surrogate in a value", block(series(NAME, label(b"a", b"\xed\xa0\x80"), sample(0, 1))), 400),
+    ("a repeated label", block(series(NAME, label(b"a\r\n", b"1") * 2, sample(0, 1))), 400),
+    ("a label without a name", block(series(NAME, label(b"", b"v"), sample(0, 1))), 400),
     ("no labels", block(series(sample(0, 1))), 400),
+    ("no metric name", block(series(label(b"a", b"b"), sample(0, 1))), 400),
+    ("an empty metric name", block(series(label(b"__name__", b""), sample(0, 1))), 400),
     ("NaN and the ends of time", block(series(
-        label(b"a", b"nan"), sample(0x7FF0000000000002, INT64_MAX),
+        NAME, label(b"a", b"nan"), sample(0x7FF0000000000002, INT64_MAX),
         sample(0xFFFFFFFFFFFFFFFF, INT64_MIN))), 204),
     ("100,000 samples backwards", block(series(
-        label(b"a", b"many"), *(sample(i, -i) for i in range(100_000)))), 204),
+        NAME, label(b"a", b"many"), *(sample(i, -i) for i in range(100_000)))), 204),
     ("100,000 values for one time", block(series(
-        label(b"a", b"one"), *(sample(i, 7) for i in range(100_000)))), 400),
+        NAME, label(b"a", b"one"), *(sample(i, 7) for i in range(100_000)))), 400),
     *((f"cut after {i} bytes", WRITE[:i], 400) for i in range(len(WRITE))),
 ]
 READ = block(query(matcher(2, b"__name__", b"u.+"), start=1, end=2))

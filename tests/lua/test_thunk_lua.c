@@ -80,7 +80,7 @@ static void add_histogram(pra_write_request *req)
     static const int64_t deltas[] = {1, 2};
     static const double counts[] = {1.0};
     pra_histogram h = {.timestamp_ms = 7,
-                       .count_bits = 4,
+                       .count_bits = 8,
                        .sum = 2.5,
                        .schema = 1,
                        .positive_spans = {0, 1},

@@ -135,7 +135,7 @@ def test_load_from_many_threads() -> None:
     def client(number: int) -> None:
         for i in range(25):
             for mood, status in wanted.items():
-                answer = host.write_series(({"mood": mood}, [(1, 1.0)]))
+                answer = host.write_series(({"__name__": "m", "mood": mood}, [(1, 1.0)]))
                 if answer.status != status:
                     failures.append(answer)
             end = 1 + number * 1000 + i

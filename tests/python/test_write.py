@@ -93,14 +93,23 @@ def test_extreme_timestamps(open_host: Any) -> None:
 
 def test_canonical_labels(open_host: Any) -> None:
     storage = Recorder()
-    open_host(storage).write_series(([("z", "1"), ("a", "2"), ("gone", "")], [(1, 1.0)]))
-    assert list(storage.series[0][0].items()) == [("a", "2"), ("z", "1")]
+    open_host(storage).write_series(([("z", "1"), ("__name__", "m"), ("gone", "")], [(1, 1.0)]))
+    assert list(storage.series[0][0].items()) == [("__name__", "m"), ("z", "1")]
 
 
 def test_repeated_label_is_the_senders_mistake(open_host: Any) -> None:
     storage = Recorder()
-    answer = open_host(storage).write_series(([("a", "1"), ("a", "2")], [(1, 1.0)]), (ONE, [(1, 1.0)]))
+    answer = open_host(storage).write_series((
+        [("__name__", "m"), ("a", "1"), ("a", "2")], [(1, 1.0)]), (ONE, [(1, 1.0)]))
     assert answer.status == 400
+    assert [labels for labels, _ in storage.series] == [ONE]
+
+
+def test_no_metric_name_is_the_senders_mistake(open_host: Any) -> None:
+    storage = Recorder()
+    answer = open_host(storage).write_series(({"job": "api"}, [(1, 1.0)]), (ONE, [(1, 1.0)]))
+    assert answer.status == 400
+    assert b"no metric name" in answer.body
     assert [labels for labels, _ in storage.series] == [ONE]
 
 
@@ -114,7 +123,7 @@ def test_empty_request(open_host: Any) -> None:
 
 def test_strings_are_shared() -> None:
     storage = Recorder()
-    WsgiHost(storage).write_series(*(({"job": "a-long-job-name"}, [(i, 0.0)]) for i in range(3)))
+    WsgiHost(storage).write_series(*(({"__name__": "a_long_name"}, [(i, 0.0)]) for i in range(3)))
     names = {id(name) for labels, _ in storage.series for name in labels}
     values = {id(value) for labels, _ in storage.series for value in labels.values()}
     assert (len(names), len(values)) == (1, 1)
@@ -136,7 +145,8 @@ def test_index(open_host: Any) -> None:
 
 
 text = st.text(st.characters(blacklist_categories=["Cs"]), max_size=80)
-label_sets = st.dictionaries(text.filter(len), text.filter(len), min_size=1, max_size=12)
+label_sets = st.tuples(text.filter(len), st.dictionaries(text.filter(len), text.filter(len), max_size=12)).map(
+    lambda both: {**both[1], "__name__": both[0]})
 values = st.floats(width=64) | st.integers(0, (1 << 64) - 1).map(wire.from_bits)
 samples = st.lists(st.tuples(st.integers(-(1 << 63), (1 << 63) - 1), values), max_size=5)
 

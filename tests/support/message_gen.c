@@ -304,8 +304,17 @@ static void gen_series_field(struct message_gen *g, struct text *t, unsigned num
     maybe_unknown(g, t);
 }
 
+/* Without it a series is refused. */
+static void gen_metric_name(struct text *t)
+{
+    static const char name[] = "\x0a\x0d\x0a\x08__name__\x12\x01m";
+    text_bytes(t, name, sizeof(name) - 1);
+}
+
 static void gen_series(struct message_gen *g, struct text *t)
 {
+    if (!one_in(g, 4))
+        gen_metric_name(t);
     if (one_in(g, 3)) {
         for (size_t n = below(g, 12); n > 0; n--)
             gen_series_field(g, t, 1 + (unsigned)below(g, prom_TimeSeries_histograms_tag));

@@ -50,9 +50,11 @@ static void add_series(pra_write_request *req, const char *const *labels, int64_
 }
 
 /* What was handed to on_reject, as text. */
-static void on_reject(void *ctx, const pra_series *series, size_t index, const pra_error *why)
+static void on_reject(void *ctx, int32_t kind, const pra_series *series, size_t index,
+                      const pra_error *why)
 {
     struct text *t = ctx;
+    assert_int_equal(kind, PRA_DATUM_SERIES);
     assert_int_equal(why->code, PRA_ERR_LABELS);
     assert_int_equal(why->http_status, 400);
     text_printf(t, "%zu: %zu labels, %zu samples: %s\n", index, series->label_count,
@@ -86,39 +88,60 @@ struct row {
 
 /* [W-30] [W-32] */
 static const struct row rows[] = {
-    {{"a=1", "b=2"}, {"a=1", "b=2"}, NULL},
-    {{"b=2", "a=1"}, {"a=1", "b=2"}, NULL},
-    {{"b=2", "c=3", "a=1"}, {"a=1", "b=2", "c=3"}, NULL},
-    {{"a=1", "b="}, {"a=1"}, NULL},
-    {{"b=", "a=1"}, {"a=1"}, NULL},
-    {{"a=", "b="}, {NULL}, "no labels"},
-    {{NULL}, {NULL}, "no labels"},
-    {{"a=1", "a=1"}, {NULL}, "\"a\" is repeated"},
-    {{"b=1", "a=1", "b=2"}, {NULL}, "\"b\" is repeated"},
-    {{"a=1", "a="}, {NULL}, "\"a\" is repeated"}, /* as in Prometheus */
-    {{"=1", "a=1"}, {NULL}, "empty name"},
-    {{"a=1", "="}, {NULL}, "empty name"},
-    {{"a=\xff"}, {NULL}, "not valid UTF-8"},
-    {{"a=1", "\xc3=1"}, {NULL}, "not valid UTF-8"},
-    {{"a=\xed\xa0\x80"}, {NULL}, "not valid UTF-8"},     /* a surrogate */
-    {{"a=\xc0\xaf"}, {NULL}, "not valid UTF-8"},         /* overlong */
-    {{"a=\xf4\x90\x80\x80"}, {NULL}, "not valid UTF-8"}, /* above U+10FFFF */
-    {{"a=\xef\xbf\xbe", "b=\xef\xbf\xbf"}, {"a=\xef\xbf\xbe", "b=\xef\xbf\xbf"}, NULL},
-    {{"\xc3\xa9=1", "a=\xf0\x9f\x98\x80"}, {"a=\xf0\x9f\x98\x80", "\xc3\xa9=1"}, NULL},
+    {{"__name__=m", "a=1", "b=2"}, {"__name__=m", "a=1", "b=2"}, NULL},
+    {{"__name__=m", "b=2", "a=1"}, {"__name__=m", "a=1", "b=2"}, NULL},
+    {{"__name__=m", "b=2", "c=3", "a=1"}, {"__name__=m", "a=1", "b=2", "c=3"}, NULL},
+    {{"__name__=m", "a=1", "b="}, {"__name__=m", "a=1"}, NULL},
+    {{"__name__=m", "b=", "a=1"}, {"__name__=m", "a=1"}, NULL},
+    {{"a=", "b="}, {NULL}, "no metric name"},
+    {{NULL}, {NULL}, "no metric name"},
+    {{"__name__=m", "a=1", "a=1"}, {NULL}, "\"a\" is repeated"},
+    {{"__name__=m", "b=1", "a=1", "b=2"}, {NULL}, "\"b\" is repeated"},
+    {{"__name__=m", "a=1", "a="}, {NULL}, "\"a\" is repeated"}, /* as in Prometheus */
+    {{"__name__=m", "=1", "a=1"}, {NULL}, "empty name"},
+    {{"__name__=m", "a=1", "="}, {NULL}, "empty name"},
+    {{"__name__=m", "a=\xff"}, {NULL}, "not valid UTF-8"},
+    {{"__name__=m", "a=1", "\xc3=1"}, {NULL}, "not valid UTF-8"},
+    {{"__name__=m", "a=\xed\xa0\x80"}, {NULL}, "not valid UTF-8"},     /* a surrogate */
+    {{"__name__=m", "a=\xc0\xaf"}, {NULL}, "not valid UTF-8"},         /* overlong */
+    {{"__name__=m", "a=\xf4\x90\x80\x80"}, {NULL}, "not valid UTF-8"}, /* above U+10FFFF */
+    {{"__name__=m", "a=\xef\xbf\xbe", "b=\xef\xbf\xbf"},
+     {"__name__=m", "a=\xef\xbf\xbe", "b=\xef\xbf\xbf"},
+     NULL},
+    {{"__name__=m", "\xc3\xa9=1", "a=\xf0\x9f\x98\x80"},
+     {"__name__=m", "a=\xf0\x9f\x98\x80", "\xc3\xa9=1"},
+     NULL},
     /* order of bytes, not of a locale; a prefix comes first */
-    {{"a=1", "B=1", "_=1"}, {"B=1", "_=1", "a=1"}, NULL},
-    {{"labelname1=1", "labelname=1"}, {"labelname=1", "labelname1=1"}, NULL},
-    {{"labelnam=1", "labelname=1"}, {"labelnam=1", "labelname=1"}, NULL},
-    {{"labelname_b=1", "labelname_a=1"}, {"labelname_a=1", "labelname_b=1"}, NULL},
-    {{"labelname_a=1", "labelname_a=2"}, {NULL}, "is repeated"},
-    {{"a\x7f=1", "a=2"}, {"a=2", "a\x7f=1"}, NULL},
+    {{"a=1", "B=1", "__name__=m", "_=1"}, {"B=1", "_=1", "__name__=m", "a=1"}, NULL},
+    {{"__name__=m", "labelname1=1", "labelname=1"},
+     {"__name__=m", "labelname=1", "labelname1=1"},
+     NULL},
+    {{"__name__=m", "labelnam=1", "labelname=1"},
+     {"__name__=m", "labelnam=1", "labelname=1"},
+     NULL},
+    {{"__name__=m", "labelname_b=1", "labelname_a=1"},
+     {"__name__=m", "labelname_a=1", "labelname_b=1"},
+     NULL},
+    {{"__name__=m", "labelname_a=1", "labelname_a=2"}, {NULL}, "is repeated"},
+    {{"__name__=m", "a\x7f=1", "a=2"}, {"__name__=m", "a=2", "a\x7f=1"}, NULL},
+    /* [W-32] */
+    {{"__name__=m"}, {"__name__=m"}, NULL},
+    {{"__name__=m", "a=1"}, {"__name__=m", "a=1"}, NULL},
+    {{"A=1", "__name__=m", "a=1"}, {"A=1", "__name__=m", "a=1"}, NULL},
+    {{"a=1"}, {NULL}, "no metric name: the label __name__ is missing or empty"},
+    {{"a=1", "b=2"}, {NULL}, "no metric name"},
+    {{"__name__="}, {NULL}, "no metric name"},
+    {{"__name__=", "a=1"}, {NULL}, "no metric name"},
+    {{"a=1", "__name__="}, {NULL}, "no metric name"},
+    {{"__name_=m", "__name__1=m"}, {NULL}, "no metric name"},
+    {{"__name__=m", "__name__="}, {NULL}, "\"__name__\" is repeated"},
 };
 enum { ROWS = sizeof(rows) / sizeof(rows[0]) };
 
 static void check_row(const struct row *row, pra_write_request *req)
 {
     struct text told = {0}, expected = {0};
-    int64_t rejected = pra_write_request_canonicalize(req, on_reject, &told);
+    int64_t rejected = pra_write_request_canonicalize(req, 0, on_reject, &told);
     struct text got = events_of(req);
     text_bytes(&expected, "", 0);
     if (row->reason) {
@@ -168,10 +191,10 @@ static void rejected_series_leave_no_gap(void **state)
         else
             add_series(plain, row->kept, (int64_t)i);
     }
-    assert_int_equal(pra_write_request_canonicalize(req, on_reject, &told), bad);
+    assert_int_equal(pra_write_request_canonicalize(req, 0, on_reject, &told), bad);
     struct text got = events_of(req), expected = events_of(plain);
     assert_string_equal(got.data, expected.data);
-    assert_non_null(strstr(told.data, "\n31: 0 labels, 1 samples: series 31: no labels\n"));
+    assert_non_null(strstr(told.data, "\n6: 0 labels, 1 samples: series 6: no metric name"));
     text_free(&got);
     text_free(&expected);
     text_free(&told);
@@ -204,21 +227,21 @@ static void random_series_keep_what_is_theirs(void **state)
                 len++;
             assert_int_equal(pra_write_request_columns(alone, &c), PRA_OK);
             if (c.series_count) {
-                (void)pra_write_request_canonicalize(alone, NULL, NULL);
+                (void)pra_write_request_canonicalize(alone, 0, NULL, NULL);
                 struct text one = events_of(alone);
                 text_append(&one_by_one, &one);
                 text_free(&one);
             }
             at += len;
         }
-        all_rejected += pra_write_request_canonicalize(req, NULL, NULL);
+        all_rejected += pra_write_request_canonicalize(req, 0, NULL, NULL);
         assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
         all_kept += c.series_count;
         struct text got = {0};
         text_bytes(&got, "", 0);
         events_series(&got, &c, 0, c.series_count);
         assert_string_equal(got.data, one_by_one.data);
-        assert_int_equal(pra_write_request_canonicalize(req, NULL, NULL), 0);
+        assert_int_equal(pra_write_request_canonicalize(req, 0, NULL, NULL), 0);
         text_free(&got);
         text_free(&one_by_one);
         text_free(&message);
@@ -232,36 +255,38 @@ static void random_series_keep_what_is_theirs(void **state)
 /* Many labels in the worst order; labels far apart in the message. */
 static void many_labels_are_sorted(void **state)
 {
-    enum { COUNT = 3000 };
+    enum { COUNT = 3000 }; /* the last one is __name__ */
     static pra_label labels[COUNT];
     static char names[COUNT][12];
     pra_write_request *req = new_request();
     pra_columns c = {.size = sizeof(c)};
     (void)state;
     for (int i = 0; i < COUNT; i++) {
-        (void)snprintf(names[i], sizeof(names[i]), "name%06d", COUNT - i);
+        (void)snprintf(names[i], sizeof(names[i]), i + 1 < COUNT ? "name%06d" : "__name__",
+                       COUNT - i);
         labels[i] = (pra_label){{names[i], strlen(names[i])}, {"v", 1}};
     }
     assert_int_equal(pra_write_request_add_series(req, labels, COUNT), PRA_OK);
-    assert_int_equal(pra_write_request_canonicalize(req, NULL, NULL), 0);
+    assert_int_equal(pra_write_request_canonicalize(req, 0, NULL, NULL), 0);
     assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
     for (size_t i = 0; i < COUNT; i++)
-        assert_memory_equal(c.base + c.labels[i].name.off, names[COUNT - 1 - i], 10);
+        assert_memory_equal(c.base + c.labels[i].name.off, names[COUNT - 1 - i], i ? 10 : 8);
     pra_write_request_free(req);
 }
 
 /* Re-entry from the callback is refused and changes nothing. */
-static void use_inside_the_callback(void *ctx, const pra_series *series, size_t index,
+static void use_inside_the_callback(void *ctx, int32_t kind, const pra_series *series, size_t index,
                                     const pra_error *why)
 {
     pra_write_request *req = ctx;
     pra_columns c = {.size = sizeof(c)};
     pra_buffer *out;
+    (void)kind;
     (void)series;
     (void)index;
     (void)why;
     assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
-    assert_int_equal(pra_write_request_canonicalize(req, NULL, NULL), PRA_ERR_BUSY);
+    assert_int_equal(pra_write_request_canonicalize(req, 0, NULL, NULL), PRA_ERR_BUSY);
     assert_int_equal(pra_write_request_columns(req, &c), PRA_ERR_BUSY);
     assert_int_equal(pra_write_request_decode(req, PRA_WRITE_V1, "", 0, NULL, NULL), PRA_ERR_BUSY);
     assert_int_equal(pra_write_request_encode(req, PRA_WRITE_V1, out, NULL), PRA_ERR_BUSY);
@@ -272,17 +297,17 @@ static void use_inside_the_callback(void *ctx, const pra_series *series, size_t 
 
 static void re_entry_is_refused(void **state)
 {
-    static const char *const good[] = {"a=1", NULL};
+    static const char *const good[] = {"__name__=m", NULL};
     static const char *const bad[] = {"a=1", "a=2", NULL};
     pra_write_request *req = new_request();
     pra_columns c = {.size = sizeof(c)};
     (void)state;
     add_series(req, good, 1);
     add_series(req, bad, 2);
-    assert_int_equal(pra_write_request_canonicalize(req, use_inside_the_callback, req), 1);
+    assert_int_equal(pra_write_request_canonicalize(req, 0, use_inside_the_callback, req), 1);
     assert_int_equal(pra_write_request_columns(req, &c), PRA_OK);
     assert_int_equal(c.series_count, 1);
-    assert_int_equal(pra_write_request_canonicalize(NULL, NULL, NULL), PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_write_request_canonicalize(NULL, 0, NULL, NULL), PRA_ERR_INVALID_ARG);
     pra_write_request_free(req);
 }
 

@@ -319,7 +319,7 @@ static struct text usual_message(size_t series)
         for (int j = 0; j < 6; j++) {
             char name[32], value[32];
             text_clear(&label);
-            (void)snprintf(name, sizeof(name), "label_%d", j);
+            (void)snprintf(name, sizeof(name), j ? "label_%d" : "__name__", j);
             (void)snprintf(value, sizeof(value), "value %zu", i);
             put_field(&label, '\x0a', name, strlen(name));
             put_field(&label, '\x12', value, strlen(value));
@@ -349,7 +349,7 @@ static void a_warm_handle_does_not_call_the_allocator(void **state)
         assert_int_equal(pra_write_request_decode_snappy(req, PRA_WRITE_V1, pra_buffer_data(block),
                                                          pra_buffer_len(block), NULL, NULL),
                          PRA_OK);
-        assert_int_equal(pra_write_request_canonicalize(req, NULL, NULL), 0);
+        assert_int_equal(pra_write_request_canonicalize(req, 0, NULL, NULL), 0);
         if (i > 0)
             assert_int_equal(f.calls + f.frees, calls);
         if (i == 2)

@@ -1,329 +1,438 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* pra_write_request_canonicalize. Senders nearly always send labels in order, so each series is
- * first looked at without changing anything; columns move only from the first series on that is
- * changed or taken out. */
+/* pra_write_request_canonicalize. Each series is first looked at, which may mend it in place;
+ * columns move only from the first series on of which something is taken out. */
+#include <inttypes.h>
 #include <string.h>
 
 #include "base/error.h"
-#include "base/sort.h"
-#include "base/str.h"
+#include "message/canonical_labels.h"
+#include "message/histogram_check.h"
+#include "message/histogram_reduce.h"
+#include "message/keep.h"
 #include "message/write_request.h"
-#include "wire/tlv.h"
 
-static pra_str str_at(const char *base, pra_span span)
+/* A request may hold millions of faults: from then on they are named by their code only. */
+enum { TOLD_IN_FULL = 100 };
+
+static const int32_t codes[] = {PRA_ERR_LABELS, PRA_ERR_HISTOGRAM, PRA_ERR_SYMBOLS, PRA_ERR_SERIES,
+                                PRA_ERR_EXEMPLAR};
+enum { CODES = sizeof(codes) / sizeof(codes[0]) };
+
+struct canon {
+    pra_write_request *req;
+    struct pra__columns *c;
+    pra_columns view; /* as decoded; of the same memory as the columns */
+    struct pra__texts texts;
+    struct pra__kept kept;
+    int is_v2;
+    int strict;
+    int has_data_to_check;
+    int has_empty_symbol; /* number 0, as has to be [W-33] */
+    const struct pra__fault *fault, *fault_end;
+    void (*on_reject)(void *ctx, int32_t kind, const pra_series *series, size_t index,
+                      const pra_error *why);
+    void *ctx;
+    int64_t rejected;
+    pra_error brief[CODES]; /* filled when needed */
+};
+
+/* ---- telling the caller */
+
+/* Where reasons go: NULL if nobody will see them in full. */
+static pra_error *reason(const struct canon *s, pra_error *why)
 {
-    return (pra_str){base + span.off, span.len};
+    return s->on_reject && s->rejected < TOLD_IN_FULL ? why : NULL;
 }
 
-static int compare_names(const char *base, const pra_label_span *a, const pra_label_span *b)
+static const pra_error *brief(struct canon *s, int code)
 {
-    return pra__str_compare(str_at(base, a->name), str_at(base, b->name));
+    size_t i = 0;
+    while (codes[i] != code)
+        i++;
+    if (s->brief[i].code == PRA_OK)
+        pra_error_set_cstr(&s->brief[i], code, pra_strerror(code));
+    return &s->brief[i];
 }
 
-/* ---- the quick look */
-
-/* The first eight bytes of a string that is not empty, as a number that compares as they do;
- * shorter ones are filled with zeros. */
-static uint64_t prefix(const char *base, size_t base_len, pra_span span)
+/* what: as reason gave it, or NULL. */
+static void tell(struct canon *s, int32_t kind, const pra_series *series, size_t index, int code,
+                 const pra_error *what)
 {
-    uint64_t word = 0;
-    if (base_len - span.off >= 8)
-        word = pra__load64((const uint8_t *)base + span.off);
-    else
-        for (size_t i = 0; i < base_len - span.off; i++)
-            word |= (uint64_t)(uint8_t)base[span.off + i] << (8 * i);
-    const unsigned used = span.len < 8 ? span.len : 8;
-    return __builtin_bswap64(word) & ~UINT64_C(0) << (64 - 8 * used);
+    s->rejected++;
+    if (!s->on_reject)
+        return;
+    s->req->busy = 1;
+    s->on_reject(s->ctx, kind, series, index, what ? what : brief(s, code));
+    s->req->busy = 0;
 }
 
-enum { STEP = 32 };
-
-static uint64_t any_of_step(const uint8_t *p)
+static void tell_series(struct canon *s, size_t index, int code, const pra_error *what)
 {
-    return pra__load64(p) | pra__load64(p + 8) | pra__load64(p + 16) | pra__load64(p + 24);
+    pra_series series = {.size = sizeof(series)};
+    pra_error why;
+    (void)pra_columns_series(&s->view, index, &series);
+    if (what)
+        (void)pra__error(&why, code, what->offset, "series %zu: %s", index, what->message);
+    tell(s, PRA_DATUM_SERIES, &series, index, code, what ? &why : NULL);
 }
 
-/* 1 if all bytes are ASCII. The last step looks at some bytes a second time. */
-static int is_ascii(const char *p, size_t len)
+/* series: its labels, and the one datum. */
+static void tell_datum(struct canon *s, int32_t kind, const pra_series *series, size_t index,
+                       int64_t timestamp_ms, int code, const pra_error *what)
 {
-    const uint8_t *bytes = (const uint8_t *)p;
-    uint64_t any = 0;
-    if (len < STEP) {
-        for (size_t i = 0; i < len; i++)
-            any |= bytes[i];
-    } else {
-        for (size_t i = 0; i + STEP < len; i += STEP)
-            any |= any_of_step(bytes + i);
-        any |= any_of_step(bytes + len - STEP);
-    }
-    return (any & UINT64_C(0x8080808080808080)) == 0;
+    pra_error why;
+    if (what)
+        (void)pra__error(&why, code, what->offset, "series %zu, %s at %" PRId64 " ms: %s", index,
+                         kind == PRA_DATUM_HISTOGRAM ? "histogram" : "exemplar", timestamp_ms,
+                         what->message);
+    tell(s, kind, series, index, code, what ? &why : NULL);
 }
 
-static int are_utf8(const char *base, const pra_label_span *labels, size_t count)
+/* ---- references that name no symbol */
+
+static const struct pra__fault *fault_of(struct canon *s, size_t index, uint32_t datum)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!pra__utf8_valid(str_at(base, labels[i].name)) ||
-            !pra__utf8_valid(str_at(base, labels[i].value)))
+    while (s->fault < s->fault_end && s->fault->series < index)
+        s->fault++;
+    for (const struct pra__fault *f = s->fault; f < s->fault_end && f->series == index; f++)
+        if (f->datum == datum)
+            return f;
+    return NULL;
+}
+
+static int explain_fault(const struct canon *s, const struct pra__fault *fault, pra_error *why)
+{
+    const char *what = fault->what == PRA__FAULT_HELP_REF   ? "help_ref"
+                       : fault->what == PRA__FAULT_UNIT_REF ? "unit_ref"
+                                                            : "label reference";
+    if (fault->what == PRA__FAULT_ODD_REFS)
+        return pra__error(why, PRA_ERR_SYMBOLS, 0,
+                          "%" PRIu32 " label references are no pairs of name and value",
+                          fault->ref);
+    return pra__error(why, PRA_ERR_SYMBOLS, 0, "%s %" PRIu32 " is beyond the %zu symbols sent",
+                      what, fault->ref, s->view.symbol_count);
+}
+
+/* ---- exemplars */
+
+static struct pra__label_set exemplar_labels(const struct canon *s, uint32_t exemplar)
+{
+    const uint32_t *offsets = PRA__COLUMN(uint32_t, s->c, PRA__COL_EXEMPLAR_LABEL_OFFSETS);
+    struct pra__label_set set = {.count = offsets[exemplar + 1] - offsets[exemplar]};
+    if (set.count)
+        set.labels =
+            PRA__COLUMN(pra_label_span, s->c, PRA__COL_EXEMPLAR_LABELS) + offsets[exemplar];
+    return set;
+}
+
+static int has_timestamp(const struct canon *s, uint32_t exemplar)
+{
+    return !s->is_v2 || s->view.exemplar_timestamps_ms[exemplar] != 0;
+}
+
+static int exemplars_are_canonical(struct canon *s, pra_range range)
+{
+    for (uint32_t i = range.start; i < range.start + range.count; i++) {
+        struct pra__label_set set = exemplar_labels(s, i);
+        if (!has_timestamp(s, i) || !pra__labels_are_canonical(&s->texts, set.labels, set.count, 0))
             return 0;
+    }
     return 1;
 }
 
-/* Strings that begin one after the other, as they do in a message, do not overlap: one scan over
- * all of them answers for each, as what stands between them is mostly ASCII too. */
-static int are_text(const char *base, const pra_label_span *labels, size_t count, int ascending)
+/* Faults of exemplars stand in the order of these. */
+static int judge_exemplar(struct canon *s, size_t index, uint32_t exemplar,
+                          struct pra__label_set *set, pra_error *why)
 {
-    const pra_label_span *last = &labels[count - 1];
-    size_t start = labels[0].name.off;
-    if (ascending && is_ascii(base + start, (size_t)last->value.off + last->value.len - start))
-        return 1;
-    return are_utf8(base, labels, count);
+    while (s->fault < s->fault_end && s->fault->series == index && s->fault->datum < exemplar)
+        s->fault++;
+    if (s->fault < s->fault_end && s->fault->series == index && s->fault->datum == exemplar)
+        return explain_fault(s, s->fault, why);
+    if (!has_timestamp(s, exemplar))
+        return pra__error(why, PRA_ERR_EXEMPLAR, 0, "an exemplar needs a timestamp");
+    if (pra__labels_are_canonical(&s->texts, set->labels, set->count, 0))
+        return PRA_OK;
+    return pra__labels_make_canonical(&s->texts, set, s->strict, why);
 }
 
-/* 1 if nothing is to be done for these labels. */
-static int is_canonical(const pra_columns *c, const pra_label_span *labels, size_t count)
+static void keep_exemplars(struct canon *s, size_t index, const pra_series *labels, pra_range range)
 {
-    uint64_t before = 0;
-    uint32_t begun = 0;
-    int ascending = 1;
-    if (count == 0)
-        return 0;
-    for (size_t i = 0; i < count; i++) {
-        const pra_label_span *l = &labels[i];
-        if (l->name.len == 0 || l->value.len == 0)
-            return 0;
-        uint64_t now = prefix(c->base, c->base_len, l->name);
-        if (now < before || (now == before && i && compare_names(c->base, l - 1, l) >= 0))
-            return 0;
-        before = now;
-        ascending &= l->name.off >= begun && l->value.off >= l->name.off;
-        begun = l->value.off;
+    for (uint32_t i = range.start; i < range.start + range.count; i++) {
+        struct pra__label_set set = exemplar_labels(s, i);
+        pra_error why, *told = reason(s, &why);
+        int rc = judge_exemplar(s, index, i, &set, told);
+        if (rc == PRA_OK) {
+            pra__keep_exemplar(s->c, &s->kept, i, (uint32_t)set.count);
+            continue;
+        }
+        pra_series series = *labels;
+        series.exemplars = (pra_range){i, 1};
+        tell_datum(s, PRA_DATUM_EXEMPLAR, &series, index, s->view.exemplar_timestamps_ms[i], rc,
+                   told);
     }
-    return are_text(c->base, labels, count, ascending);
 }
 
-/* ---- putting labels in order */
+/* ---- histograms */
 
-static int compare_labels(const void *a, const void *b, const void *base)
+/* Nothing in a stale histogram means anything but its time, and whether it is a float one: one with
+ * nothing in it is valid whatever the sender left there [W-43]. */
+static void strip(pra_histogram *h)
 {
-    return compare_names(base, a, b);
+    pra_histogram all = *h;
+    memset(h, 0, sizeof(*h));
+    h->timestamp_ms = all.timestamp_ms;
+    h->start_timestamp_ms = all.start_timestamp_ms;
+    memcpy(&h->sum, &all.sum, sizeof(h->sum));
+    if (all.flags & PRA_HISTOGRAM_FLOAT)
+        h->flags = PRA_HISTOGRAM_FLOAT | PRA_HISTOGRAM_ZERO_FLOAT;
+    for (int i = 0; i < PRA__BUCKET_COLUMNS; i++) /* where they start is needed while moving */
+        pra__bucket_range(h, i)->start = pra__bucket_range(&all, i)->start;
 }
 
-/* Returns the number of labels left. */
-static size_t drop_empty_values(pra_label_span *labels, size_t count)
+/* What Prometheus does not look at is not kept: buckets and a zero count of the other kind than
+ * count [W-47]. */
+static void drop_other_kind(pra_histogram *h)
 {
-    size_t kept = 0;
-    for (size_t i = 0; i < count; i++)
-        if (labels[i].value.len)
-            labels[kept++] = labels[i];
-    return kept;
+    const int is_float = (h->flags & PRA_HISTOGRAM_FLOAT) != 0;
+    if (is_float != ((h->flags & PRA_HISTOGRAM_ZERO_FLOAT) != 0)) {
+        h->flags ^= PRA_HISTOGRAM_ZERO_FLOAT;
+        h->zero_count_bits = 0;
+    }
+    if (is_float)
+        h->positive_deltas.count = h->negative_deltas.count = 0;
+    else
+        h->positive_counts.count = h->negative_counts.count = 0;
 }
 
-/* Sorts, then drops empty values, so that they still count as repetitions, as in Prometheus.
- * Returns PRA_OK with *count changed, or PRA_ERR_LABELS with the reason in why. */
-static int make_canonical(const char *base, pra_label_span *labels, size_t *count, size_t index,
-                          pra_error *why)
+/* Mends what is to be mended in place; twice is once. */
+static int judge_histogram(struct canon *s, uint32_t histogram, pra_error *why)
 {
-    const size_t n = *count;
-    if (!are_utf8(base, labels, n))
-        return pra__error(why, PRA_ERR_LABELS, 0, "series %zu: a label is not valid UTF-8", index);
-    pra__sort(labels, n, sizeof(*labels), compare_labels, base);
-    if (n && labels[0].name.len == 0)
-        return pra__error(why, PRA_ERR_LABELS, labels[0].value.off,
-                          "series %zu: a label has an empty name", index);
-    for (size_t i = 1; i < n; i++)
-        if (compare_names(base, &labels[i - 1], &labels[i]) == 0)
-            return pra__error(why, PRA_ERR_LABELS, labels[i].name.off,
-                              "series %zu: label name \"%.*s\" is repeated", index,
-                              (int)(labels[i].name.len < 100 ? labels[i].name.len : 100),
-                              base + labels[i].name.off);
-    size_t left = drop_empty_values(labels, n);
-    if (left == 0)
-        return pra__error(why, PRA_ERR_LABELS, 0, "series %zu: no labels", index);
-    *count = left;
+    pra_histogram *h = PRA__COLUMN(pra_histogram, s->c, PRA__COL_HISTOGRAMS) + histogram;
+    if (pra_histogram_is_stale(h)) {
+        strip(h);
+        return PRA_OK;
+    }
+    drop_other_kind(h);
+    if (h->schema > PRA__SCHEMA_MAX && h->schema <= PRA__SCHEMA_MAX_REDUCIBLE) {
+        int rc = pra__histogram_reduce(s->c, h, why);
+        if (rc)
+            return rc;
+    }
+    return pra__histogram_check(&s->view, h, why);
+}
+
+static int histograms_are_valid(struct canon *s, pra_range range)
+{
+    int valid = 1;
+    for (uint32_t i = range.start; i < range.start + range.count && valid; i++)
+        valid = judge_histogram(s, i, NULL) == PRA_OK;
+    return valid;
+}
+
+static void keep_histograms(struct canon *s, size_t index, const pra_series *labels,
+                            pra_range range)
+{
+    for (uint32_t i = range.start; i < range.start + range.count; i++) {
+        pra_error why, *told = reason(s, &why);
+        int rc = judge_histogram(s, i, told);
+        if (rc == PRA_OK) {
+            pra__keep_histogram(s->c, &s->kept, i);
+            continue;
+        }
+        pra_series series = *labels;
+        series.histograms = &s->view.histograms[i];
+        series.histogram_count = 1;
+        tell_datum(s, PRA_DATUM_HISTOGRAM, &series, index, series.histograms->timestamp_ms, rc,
+                   told);
+    }
+}
+
+/* ---- a series as a whole */
+
+static struct pra__label_set series_labels(const struct canon *s, size_t index)
+{
+    const uint32_t first = s->view.label_offsets[index];
+    struct pra__label_set set = {.count = s->view.label_offsets[index + 1] - first,
+                                 .needs_metric_name = 1};
+    if (set.count)
+        set.labels = PRA__COLUMN(pra_label_span, s->c, PRA__COL_LABELS) + first;
+    if (set.count && s->view.label_refs)
+        set.refs = PRA__COLUMN(pra_symbol_refs, s->c, PRA__COL_LABEL_REFS) + first;
+    return set;
+}
+
+/* What a series of version 2.0 must hold [W-35]; the symbols are everyone's [W-33]. */
+static int check_content(const struct canon *s, const struct pra__owned *o, pra_error *why)
+{
+    if (!s->is_v2)
+        return PRA_OK;
+    if (!o->samples.count && !o->histograms.count && !o->exemplars.count)
+        return pra__error(why, PRA_ERR_SERIES, 0, "no samples and no histograms");
+    if (!s->strict)
+        return PRA_OK;
+    if (!o->samples.count && !o->histograms.count)
+        return pra__error(why, PRA_ERR_SERIES, 0, "exemplars without samples or histograms");
+    if (o->samples.count && o->histograms.count)
+        return pra__error(why, PRA_ERR_SERIES, 0, "samples and histograms in one series");
+    if (!s->has_empty_symbol)
+        return pra__error(why, PRA_ERR_SYMBOLS, 0, "the first symbol sent is not empty");
     return PRA_OK;
 }
 
-/* ---- moving what is kept */
-
-/* How much of each column is kept so far, once anything moves. */
-struct kept {
-    int moving;
-    size_t series;
-    size_t len[PRA__COL_COUNT];
-};
-
-static void keep(struct pra__columns *c, struct kept *k, enum pra__column_id id, size_t start,
-                 size_t count)
+static int data_are_canonical(struct canon *s, size_t index, const struct pra__owned *o)
 {
-    pra__columns_move(c, id, k->len[id], start, count);
-    k->len[id] += count;
+    while (s->fault < s->fault_end && s->fault->series < index)
+        s->fault++;
+    if (s->fault < s->fault_end && s->fault->series == index)
+        return 0;
+    return exemplars_are_canonical(s, o->exemplars) && histograms_are_valid(s, o->histograms);
 }
 
-static void keep_exemplars(struct pra__columns *c, struct kept *k, pra_range range)
+static int judge_series(struct canon *s, size_t index, const struct pra__owned *o,
+                        struct pra__label_set *set, pra_error *why)
 {
-    uint32_t *offsets = PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_LABEL_OFFSETS);
-    size_t at = k->len[PRA__COL_EXEMPLAR_TIMESTAMPS];
-    keep(c, k, PRA__COL_EXEMPLAR_TIMESTAMPS, range.start, range.count);
-    keep(c, k, PRA__COL_EXEMPLAR_VALUES, range.start, range.count);
-    for (size_t i = 0; i < range.count; i++) {
-        uint32_t start = offsets[range.start + i];
-        uint32_t count = offsets[range.start + i + 1] - start;
-        offsets[at + i] = (uint32_t)k->len[PRA__COL_EXEMPLAR_LABELS];
-        keep(c, k, PRA__COL_EXEMPLAR_LABELS, start, count);
+    const struct pra__fault *fault = fault_of(s, index, UINT32_MAX);
+    if (fault)
+        return explain_fault(s, fault, why);
+    int rc = check_content(s, o, why);
+    if (rc || pra__labels_are_canonical(&s->texts, set->labels, set->count, 1))
+        return rc;
+    return pra__labels_make_canonical(&s->texts, set, s->strict, why);
+}
+
+static void keep_all(struct canon *s, const struct pra__owned *o, size_t label_count)
+{
+    pra__keep_series(s->c, &s->kept, o, label_count);
+    for (uint32_t i = 0; i < o->exemplars.count; i++) {
+        struct pra__label_set set = exemplar_labels(s, o->exemplars.start + i);
+        pra__keep_exemplar(s->c, &s->kept, o->exemplars.start + i, (uint32_t)set.count);
     }
+    for (uint32_t i = 0; i < o->histograms.count; i++)
+        pra__keep_histogram(s->c, &s->kept, o->histograms.start + i);
 }
 
-static void keep_histograms(struct pra__columns *c, struct kept *k, pra_range range)
+static void keep_as_it_is(struct canon *s, size_t index)
 {
-    pra_histogram *histograms = PRA__COLUMN(pra_histogram, c, PRA__COL_HISTOGRAMS);
-    const size_t at = k->len[PRA__COL_HISTOGRAMS];
-    keep(c, k, PRA__COL_HISTOGRAMS, range.start, range.count);
-    for (size_t i = 0; i < range.count; i++)
-        for (int b = 0; b < PRA__BUCKET_COLUMNS; b++) {
-            pra_range *buckets = pra__bucket_range(&histograms[at + i], b);
-            uint32_t start = (uint32_t)k->len[pra__bucket_columns[b]];
-            keep(c, k, pra__bucket_columns[b], buckets->start, buckets->count);
-            buckets->start = start;
-        }
+    const struct pra__owned owned = pra__owned_by(&s->view, index);
+    keep_all(s, &owned, owned.labels.count);
+    pra__keep_metadata(s->c, &s->kept, index, 1);
 }
 
-/* Everything before series number index stays where it is. */
-static void keep_all_before(struct kept *k, const struct pra__columns *c, const pra_columns *view,
-                            size_t index)
+/* Keeps what is good of a series. Returns 0 if that is nothing, though there was something. */
+static int keep_good(struct canon *s, size_t index, const struct pra__owned *o, size_t label_count)
 {
-    uint32_t exemplar = view->exemplar_offsets[index];
-    uint32_t histogram = view->histogram_offsets[index];
-    *k = (struct kept){.moving = 1, .series = index};
-    k->len[PRA__COL_LABELS] = view->label_offsets[index];
-    k->len[PRA__COL_TIMESTAMPS] = k->len[PRA__COL_VALUES] = view->sample_offsets[index];
-    k->len[PRA__COL_EXEMPLAR_TIMESTAMPS] = k->len[PRA__COL_EXEMPLAR_VALUES] = exemplar;
-    k->len[PRA__COL_EXEMPLAR_LABELS] =
-        view->exemplar_count ? view->exemplar_label_offsets[exemplar] : 0;
-    k->len[PRA__COL_HISTOGRAMS] = histogram;
-    for (int b = 0; b < PRA__BUCKET_COLUMNS; b++) {
-        enum pra__column_id id = pra__bucket_columns[b];
-        k->len[id] = c->col[id].len;
-        if (histogram < view->histogram_count)
-            k->len[id] =
-                pra__bucket_range(PRA__COLUMN(pra_histogram, c, PRA__COL_HISTOGRAMS) + histogram, b)
-                    ->start;
+    const struct pra__kept before = s->kept;
+    pra__keep_series(s->c, &s->kept, o, label_count);
+    pra_series labels = {.size = sizeof(labels), .base = s->view.base};
+    labels.label_count = label_count;
+    if (label_count)
+        labels.labels =
+            PRA__COLUMN(pra_label_span, s->c, PRA__COL_LABELS) + before.len[PRA__COL_LABELS];
+    keep_exemplars(s, index, &labels, o->exemplars);
+    keep_histograms(s, index, &labels, o->histograms);
+    const int some =
+        o->samples.count || s->kept.len[PRA__COL_HISTOGRAMS] != before.len[PRA__COL_HISTOGRAMS] ||
+        s->kept.len[PRA__COL_EXEMPLAR_TIMESTAMPS] != before.len[PRA__COL_EXEMPLAR_TIMESTAMPS];
+    if (!some)
+        s->kept = before;
+    return some;
+}
+
+static void move(struct canon *s, size_t index)
+{
+    if (!s->kept.moving)
+        pra__keep_all_before(s->c, &s->kept, &s->view, index);
+}
+
+/* A series of which something may have to be changed. */
+static void settle(struct canon *s, size_t index)
+{
+    const struct pra__owned owned = pra__owned_by(&s->view, index), *o = &owned;
+    struct pra__label_set set = series_labels(s, index);
+    const size_t count = set.count;
+    pra_error why, *told = reason(s, &why);
+    int kept = 0;
+    int rc = judge_series(s, index, o, &set, told);
+    if (rc) {
+        move(s, index);
+        tell_series(s, index, rc, told);
+    } else {
+        const int good = !s->has_data_to_check || data_are_canonical(s, index, o);
+        if (!good || set.count != count)
+            move(s, index);
+        if (!s->kept.moving)
+            return;
+        if (good)
+            keep_all(s, o, set.count);
+        kept = good || keep_good(s, index, o, set.count);
     }
+    pra__keep_metadata(s->c, &s->kept, index, kept);
 }
 
-static pra_range range_at(const uint32_t *offsets, size_t index)
+static int content_is_canonical(struct canon *s, size_t index)
 {
-    return (pra_range){offsets[index], offsets[index + 1] - offsets[index]};
+    const struct pra__owned owned = pra__owned_by(&s->view, index);
+    return check_content(s, &owned, NULL) == PRA_OK && data_are_canonical(s, index, &owned);
 }
 
-static void mark(struct pra__columns *c, enum pra__column_id offsets, size_t at, size_t value)
+/* Where most series of most requests end. */
+static inline int looks_canonical(struct canon *s, size_t index)
 {
-    PRA__COLUMN(uint32_t, c, offsets)[at] = (uint32_t)value;
-}
-
-/* The offset columns are written at k->series, never beyond the series that is being read. */
-static void keep_series(struct pra__columns *c, struct kept *k, const pra_columns *view,
-                        size_t index, size_t label_count)
-{
-    const uint32_t labels = view->label_offsets[index];
-    const pra_range samples = range_at(view->sample_offsets, index);
-    const pra_range exemplars = range_at(view->exemplar_offsets, index);
-    const pra_range histograms = range_at(view->histogram_offsets, index);
-    const size_t at = k->series++;
-    mark(c, PRA__COL_LABEL_OFFSETS, at, k->len[PRA__COL_LABELS]);
-    mark(c, PRA__COL_SAMPLE_OFFSETS, at, k->len[PRA__COL_TIMESTAMPS]);
-    mark(c, PRA__COL_EXEMPLAR_OFFSETS, at, k->len[PRA__COL_EXEMPLAR_TIMESTAMPS]);
-    mark(c, PRA__COL_HISTOGRAM_OFFSETS, at, k->len[PRA__COL_HISTOGRAMS]);
-    keep(c, k, PRA__COL_LABELS, labels, label_count);
-    keep(c, k, PRA__COL_TIMESTAMPS, samples.start, samples.count);
-    keep(c, k, PRA__COL_VALUES, samples.start, samples.count);
-    keep_exemplars(c, k, exemplars);
-    keep_histograms(c, k, histograms);
-}
-
-static void cut_to_kept(struct pra__columns *c, const struct kept *k)
-{
-    static const enum pra__column_id plain[] = {
-        PRA__COL_LABELS,          PRA__COL_TIMESTAMPS, PRA__COL_EXEMPLAR_TIMESTAMPS,
-        PRA__COL_EXEMPLAR_LABELS, PRA__COL_HISTOGRAMS,
-    };
-    for (size_t i = 0; i < sizeof(plain) / sizeof(plain[0]); i++)
-        c->col[plain[i]].len = k->len[plain[i]];
-    for (int b = 0; b < PRA__BUCKET_COLUMNS; b++)
-        c->col[pra__bucket_columns[b]].len = k->len[pra__bucket_columns[b]];
-    uint32_t *offsets = PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_LABEL_OFFSETS);
-    if (offsets)
-        offsets[k->len[PRA__COL_EXEMPLAR_TIMESTAMPS]] = (uint32_t)k->len[PRA__COL_EXEMPLAR_LABELS];
-    c->series = k->series;
-    (void)pra__columns_mark_series(c); /* there is room: it never moves up */
+    const uint32_t first = s->view.label_offsets[index];
+    const size_t count = s->view.label_offsets[index + 1] - first;
+    return pra__labels_are_canonical(&s->texts, s->view.labels + first, count, 1) &&
+           (!s->has_data_to_check || content_is_canonical(s, index));
 }
 
 /* ---- the whole */
 
-struct reject {
-    void (*fn)(void *ctx, const pra_series *series, size_t index, const pra_error *why);
-    void *ctx;
-};
-
-static void hand_over(pra_write_request *req, const pra_columns *view, size_t index,
-                      const pra_error *why, const struct reject *reject)
+static void canonicalize(struct canon *s)
 {
-    pra_series series = {.size = sizeof(series)};
-    if (!reject->fn || pra_columns_series(view, index, &series))
-        return;
-    req->busy = 1;
-    reject->fn(reject->ctx, &series, index, why);
-    req->busy = 0;
-}
-
-/* A series that is not canonical yet: changed, or taken out. Returns 1 if it is taken out. */
-static int settle(pra_write_request *req, const pra_columns *view, size_t index,
-                  pra_label_span *labels, size_t count, struct kept *k, const struct reject *reject)
-{
-    pra_error why = {0};
-    size_t left = count;
-    int rc = make_canonical(view->base, labels, &left, index, &why);
-    if (!k->moving && (rc || left != count))
-        keep_all_before(k, &req->cols, view, index);
-    if (rc)
-        hand_over(req, view, index, &why, reject);
-    else if (k->moving)
-        keep_series(&req->cols, k, view, index, left);
-    return rc != PRA_OK;
-}
-
-static int64_t canonicalize(pra_write_request *req, pra_columns *view, const struct reject *reject)
-{
-    struct pra__columns *c = &req->cols;
-    struct kept k = {0};
-    int64_t rejected = 0;
-    for (size_t i = 0; i < view->series_count; i++) {
-        uint32_t first = view->label_offsets[i];
-        size_t count = view->label_offsets[i + 1] - first;
-        pra_label_span *labels =
-            count ? PRA__COLUMN(pra_label_span, c, PRA__COL_LABELS) + first : NULL;
-        if (!is_canonical(view, labels, count))
-            rejected += settle(req, view, i, labels, count, &k, reject);
-        else if (k.moving)
-            keep_series(c, &k, view, i, count);
+    for (size_t i = 0; i < s->view.series_count; i++) {
+        if (!looks_canonical(s, i))
+            settle(s, i);
+        else if (s->kept.moving)
+            keep_as_it_is(s, i);
     }
-    if (k.moving)
-        cut_to_kept(c, &k);
-    return rejected;
+    if (s->kept.moving)
+        pra__keep_end(s->c, &s->kept);
 }
 
-int64_t pra_write_request_canonicalize(pra_write_request *req,
-                                       void (*on_reject)(void *ctx, const pra_series *series,
-                                                         size_t index, const pra_error *why),
+static void look_at_message(struct canon *s)
+{
+    static const pra_label_span no_label; /* to point at */
+    const size_t faults = s->c->col[PRA__COL_FAULTS].len;
+    s->view.size = sizeof(s->view);
+    (void)pra__columns_view(s->c, &s->view);
+    if (!s->view.base)
+        s->view.base = "";
+    if (!s->view.labels)
+        s->view.labels = &no_label;
+    s->is_v2 = s->req->version == PRA_WRITE_V2;
+    s->fault = s->fault_end = PRA__COLUMN(struct pra__fault, s->c, PRA__COL_FAULTS);
+    if (faults)
+        s->fault_end += faults;
+    s->has_empty_symbol = s->view.symbol_count && s->view.symbols[0].len == 0;
+    s->has_data_to_check = s->is_v2 || s->view.exemplar_count || s->view.histogram_count || faults;
+    pra__texts_init(&s->texts, s->c, &s->view);
+}
+
+int64_t pra_write_request_canonicalize(pra_write_request *req, uint32_t flags,
+                                       void (*on_reject)(void *ctx, int32_t kind,
+                                                         const pra_series *series, size_t index,
+                                                         const pra_error *why),
                                        void *ctx)
 {
-    struct reject reject = {on_reject, ctx};
-    pra_columns view = {.size = sizeof(view)};
-    if (!req)
+    struct canon s = {.req = req, .on_reject = on_reject, .ctx = ctx};
+    if (!req || flags & ~(uint32_t)PRA_CANONICAL_STRICT)
         return PRA_ERR_INVALID_ARG;
     if (req->busy)
         return PRA_ERR_BUSY;
-    (void)pra__columns_view(&req->cols, &view);
-    if (!view.base)
-        view.base = "";
-    return canonicalize(req, &view, &reject);
+    s.c = &req->cols;
+    s.strict = (flags & PRA_CANONICAL_STRICT) != 0;
+    look_at_message(&s);
+    canonicalize(&s);
+    pra__texts_fini(&s.texts);
+    req->cols.col[PRA__COL_FAULTS].len = 0;
+    return s.rejected;
 }

@@ -208,7 +208,8 @@ static int decode_write(pra_exchange *x)
     x->stats.exemplars = columns.exemplar_count;
     x->stats.metadata = columns.metadata_count;
     pra__write_result_init(&x->result, x->write);
-    (void)pra_write_request_canonicalize(x->write, pra__write_result_reject_series, &x->result);
+    (void)pra_write_request_canonicalize(x->write, x->handler->canonical_flags,
+                                         pra__write_result_reject_canonical, &x->result);
     if (!(x->handler->vtbl.flags & PRA_STORAGE_HISTOGRAMS))
         pra__write_result_reject_histograms(&x->result);
     if (!(x->handler->vtbl.flags & PRA_STORAGE_EXEMPLARS) && x->version == PRA_WRITE_V2)

@@ -113,6 +113,9 @@ static int configure(pra_handler *h, const pra_handler_opts *opts, pra_error *er
     h->executor = full.executor;
     h->max_head_bytes = full.max_head_bytes ? full.max_head_bytes : 64 << 10;
     h->canonical_flags = full.canonical_flags;
+    if (h->canonical_flags & ~(uint32_t)PRA_CANONICAL_STRICT)
+        return pra_error_set_cstr(err, PRA_ERR_UNSUPPORTED_OPTION,
+                                  "a canonical flag that is not known here");
     rc = set_tenant_header(h, full.tenant_header_cstr, err);
     if (rc == PRA_OK)
         rc = set_bits(full.accepted_messages, messages, &h->accepted_messages, err);

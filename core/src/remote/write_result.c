@@ -99,12 +99,12 @@ void pra_write_result_reject(pra_write_result *result, int32_t kind, size_t seri
     keep_reason(result, reason, known ? &view : NULL);
 }
 
-void pra__write_result_reject_series(void *ctx, const pra_series *series, size_t index,
-                                     const pra_error *why)
+void pra__write_result_reject_canonical(void *ctx, int32_t kind, const pra_series *series,
+                                        size_t index, const pra_error *why)
 {
     pra_write_result *result = ctx;
     (void)index;
-    result->rejected_series++;
+    result->rejected_series += kind == PRA_DATUM_SERIES;
     result->rejected[PRA_DATUM_SAMPLE] += series->sample_count;
     result->rejected[PRA_DATUM_HISTOGRAM] += series->histogram_count;
     result->rejected[PRA_DATUM_EXEMPLAR] += series->exemplars.count;
@@ -162,7 +162,7 @@ static int append_counts(const pra_write_result *result, pra_buffer *out)
         separator = ", ";
     }
     if (rc == PRA_OK && result->rejected_series) {
-        int n = snprintf(part, sizeof(part), "%s%llu series by their labels", separator,
+        int n = snprintf(part, sizeof(part), "%s%llu whole series", separator,
                          (unsigned long long)result->rejected_series);
         rc = pra_buffer_append(out, part, (size_t)n);
     }

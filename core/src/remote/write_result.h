@@ -19,10 +19,10 @@ struct pra_write_result {
 
 void pra__write_result_init(pra_write_result *result, const pra_write_request *request);
 
-/* A series that never reached the storage; shaped as the callback of
- * pra_write_request_canonicalize, ctx being the result. */
-void pra__write_result_reject_series(void *result, const pra_series *series, size_t index,
-                                     const pra_error *why);
+/* A series or a datum that never reaches the storage: the callback of
+ * pra_write_request_canonicalize, ctx being the result. Counts all that series holds. */
+void pra__write_result_reject_canonical(void *result, int32_t kind, const pra_series *series,
+                                        size_t index, const pra_error *why);
 
 /* All native histograms or exemplars of the request: the storage does not keep them. */
 void pra__write_result_reject_histograms(pra_write_result *result);
