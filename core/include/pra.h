@@ -801,6 +801,36 @@ PRA_API int pra_chunk_encode_histograms(const pra_columns *columns, size_t start
 PRA_API int pra_chunk_decode(int32_t type, const void *data, size_t len, pra_write_request *req,
                              const pra_limits *limits, pra_error *err);
 
+/** Reads a streamed answer: bytes as they come from the network, frame by frame. */
+typedef struct pra_stream_reader pra_stream_reader;
+
+/** limits NULL = defaults. Returns new (free with pra_stream_reader_free). */
+PRA_API int pra_stream_reader_new(const pra_alloc *alloc, const pra_limits *limits,
+                                  pra_stream_reader **out);
+/** NULL is allowed. */
+PRA_API void pra_stream_reader_free(pra_stream_reader *reader);
+/** For another answer; keeps up to retain_bytes of memory. */
+PRA_API void pra_stream_reader_reset(pra_stream_reader *reader);
+/** Adds bytes. Copies. The columns of the last frame are no longer valid. */
+PRA_API int pra_stream_reader_feed(pra_stream_reader *reader, const void *data, size_t len);
+/**
+ * Goes to the next frame and decodes it. Returns PRA_OK: it is there; PRA_DONE: more bytes are
+ * needed; PRA_ERR_FRAME: checksum, a frame over limits->max_frame_read_bytes or without a series,
+ * a malformed chunk [R-26]; PRA_ERR_PROTO; PRA_ERR_NOT_SUPPORTED: a type of chunk that cannot be
+ * decoded [R-27]; PRA_ERR_MEMORY_BUDGET; errors of labels as of pra_write_request_decode. After an
+ * error other than PRA_ERR_NOMEM every further call returns the same until reset.
+ */
+PRA_API int pra_stream_reader_next(pra_stream_reader *reader, pra_error *err);
+/** The series of the frame: one, as senders make them. A series may go on in the next frame, with
+ * the same labels [R-23]. Valid until the next feed, next, reset or free. Set out->size first.
+ * PRA_ERR_STATE if there is no frame. */
+PRA_API int pra_stream_reader_columns(const pra_stream_reader *reader, pra_columns *out);
+/** The query that the frame is part of the answer to; -1 if there is no frame. */
+PRA_API int64_t pra_stream_reader_query_index(const pra_stream_reader *reader);
+/** Whether the bytes may end here. Returns PRA_OK, or PRA_ERR_FRAME: inside a frame; an answer that
+ * is cut off between two frames is known only to HTTP [R-22]. */
+PRA_API int pra_stream_reader_finish(const pra_stream_reader *reader, pra_error *err);
+
 /* ── Context ─────────────────────────────────────────────────────────────────────────────────── */
 
 /** What a storage may know about the HTTP request; valid during the callback (driven) or until the

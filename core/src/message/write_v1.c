@@ -67,7 +67,7 @@ static int read_label_field(struct pra__decoder *d, pra_label_span *label)
     }
 }
 
-static int read_label(struct pra__decoder *d, uint32_t wire, enum pra__column_id id)
+int pra__label_decode(struct pra__decoder *d, uint32_t wire, enum pra__column_id id)
 {
     pra_label_span label = {{0, 0}, {0, 0}};
     const uint8_t *outer;
@@ -95,7 +95,7 @@ static int read_exemplar_field(struct pra__decoder *d, double *value, int64_t *t
         return rc;
     switch (field.number) {
     case prom_Exemplar_labels_tag:
-        return read_label(d, field.wire, PRA__COL_EXEMPLAR_LABELS);
+        return pra__label_decode(d, field.wire, PRA__COL_EXEMPLAR_LABELS);
     case prom_Exemplar_value_tag:
         return pra__read_fixed64(&d->in, field.wire, value);
     case prom_Exemplar_timestamp_tag:
@@ -132,7 +132,7 @@ static int read_series_field(struct pra__decoder *d)
         return rc;
     switch (field.number) {
     case prom_TimeSeries_labels_tag:
-        return read_label(d, field.wire, PRA__COL_LABELS);
+        return pra__label_decode(d, field.wire, PRA__COL_LABELS);
     case prom_TimeSeries_samples_tag:
         return pra__sample_decode(d, field.wire);
     case prom_TimeSeries_exemplars_tag:
