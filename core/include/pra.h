@@ -815,10 +815,10 @@ PRA_API void pra_stream_reader_reset(pra_stream_reader *reader);
 PRA_API int pra_stream_reader_feed(pra_stream_reader *reader, const void *data, size_t len);
 /**
  * Goes to the next frame and decodes it. Returns PRA_OK: it is there; PRA_DONE: more bytes are
- * needed; PRA_ERR_FRAME: checksum, a frame over limits->max_frame_read_bytes or without a series,
- * a malformed chunk [R-26]; PRA_ERR_PROTO; PRA_ERR_NOT_SUPPORTED: a type of chunk that cannot be
- * decoded [R-27]; PRA_ERR_MEMORY_BUDGET; errors of labels as of pra_write_request_decode. After an
- * error other than PRA_ERR_NOMEM every further call returns the same until reset.
+ * needed; PRA_ERR_FRAME: checksum, a frame over limits->max_frame_read_bytes or without a series
+ * [R-26]; PRA_ERR_PROTO: a malformed message or chunk; PRA_ERR_NOT_SUPPORTED: a type of chunk that
+ * cannot be decoded [R-27]; PRA_ERR_MEMORY_BUDGET; errors of labels as of pra_write_request_decode.
+ * After an error other than PRA_ERR_NOMEM every further call returns the same until reset.
  */
 PRA_API int pra_stream_reader_next(pra_stream_reader *reader, pra_error *err);
 /** The series of the frame: one, as senders make them. A series may go on in the next frame, with

@@ -130,13 +130,10 @@ static int read_chunk(struct pra__decoder *d, uint32_t wire)
         return rc;
     pra__leave(&d->in, outer);
     rc = pra__chunk_decode(d->cols, chunk.type, chunk.data, chunk.len, &why);
-    if (rc == PRA_ERR_NOT_SUPPORTED)
-        return pra__chunk_explain(rc, chunk.type, why, d->err);
-    if (rc == PRA_ERR_PROTO) {
-        pra__chunk_explain(rc, chunk.type, why, d->err);
-        return PRA_ERR_FRAME; /* the message is well-formed */
-    }
-    return rc;
+    if (rc != PRA_ERR_PROTO && rc != PRA_ERR_NOT_SUPPORTED)
+        return rc;
+    pra__chunk_explain(rc, chunk.type, why, d->err);
+    return PRA_ERR_NOT_SUPPORTED; /* err is filled, and its code is what the caller gets */
 }
 
 static int read_series_field(struct pra__decoder *d)
