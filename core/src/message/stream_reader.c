@@ -209,7 +209,7 @@ static int fail(pra_stream_reader *r, pra_error *err)
 }
 
 /* Finds the payload of the next frame. */
-static int find_payload(pra_stream_reader *r, const uint8_t **payload, size_t *len)
+static int find_payload(pra_stream_reader *r, struct pra__input *payload)
 {
     const size_t left = r->in.len - r->at;
     size_t head;
@@ -226,9 +226,8 @@ static int find_payload(pra_stream_reader *r, const uint8_t **payload, size_t *l
                           size, r->limits.max_frame_read_bytes);
     if (left - head < size)
         return PRA_DONE;
-    *payload = r->in.data + r->at + head;
-    *len = (size_t)size;
-    if (pra__crc32c(*payload, *len) != crc)
+    *payload = (struct pra__input){.data = r->in.data + r->at + head, .len = (size_t)size};
+    if (pra__crc32c(payload->data, payload->len) != crc)
         return pra_error_set_cstr(&r->failure, PRA_ERR_FRAME,
                                   "the checksum of a frame is not that of its bytes");
     return PRA_OK;
@@ -236,8 +235,7 @@ static int find_payload(pra_stream_reader *r, const uint8_t **payload, size_t *l
 
 int pra_stream_reader_next(pra_stream_reader *reader, pra_error *err)
 {
-    struct pra__input input = {0};
-    const uint8_t *payload;
+    struct pra__input payload = {0};
     if (!reader)
         return PRA_ERR_INVALID_ARG;
     if (reader->failure.code)
@@ -245,20 +243,19 @@ int pra_stream_reader_next(pra_stream_reader *reader, pra_error *err)
     drop_frame(reader, SIZE_MAX);
     if (reader->at == reader->in.len)
         return PRA_DONE;
-    int rc = find_payload(reader, &payload, &input.len);
+    int rc = find_payload(reader, &payload);
     if (rc == PRA_DONE)
         return rc;
     if (rc)
         return fail(reader, err);
-    input.data = payload;
-    rc = pra__decode(&reader->cols, read_response, &input, &reader->limits, &reader->failure);
+    rc = pra__decode(&reader->cols, read_response, &payload, &reader->limits, &reader->failure);
     if (rc)
         rc = fail(reader, err);
     if (rc == PRA_ERR_NOMEM)
         reader->failure = (pra_error){0};
     if (rc)
         return rc;
-    reader->at = (size_t)(payload - reader->in.data) + input.len;
+    reader->at = (size_t)((const uint8_t *)payload.data - reader->in.data) + payload.len;
     return PRA_OK;
 }
 
