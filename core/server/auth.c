@@ -82,6 +82,8 @@ bool pra__authorization_parse(pra_str value, pra__authorization *out)
         size_t len;
     } schemes[] = {{"basic ", 6}, {"bearer ", 7}};
     out->scheme = PRA__NO_SCHEME;
+    while (value.len && strchr(" \t", value.ptr[value.len - 1]) && value.ptr[value.len - 1])
+        value.len--;
     for (size_t i = 0; i < 2; i++) {
         size_t len = schemes[i].len;
         if (value.len <= len || strncasecmp(value.ptr, schemes[i].name, len))

@@ -130,6 +130,18 @@ void pra__entrance_leave(pra__conn *c)
     c->user = (pra_str){NULL, 0};
 }
 
+int pra__entrance_metrics(const pra_server *s, pra_buffer *out)
+{
+    if (!s->door)
+        return PRA_OK;
+    return pra__print(out,
+                      "# HELP pra_web_config_last_reload_successful Whether the files of "
+                      "--web.config.file and --web.bearer-token-file could be used when they were "
+                      "read last.\n# TYPE pra_web_config_last_reload_successful gauge\n"
+                      "pra_web_config_last_reload_successful %d\n",
+                      pra__door_is_current(s->door));
+}
+
 /* ---- the start */
 
 static bool is_loopback(const char *shown)

@@ -211,6 +211,7 @@ unsigned pra__entrance_flags(const pra_server *s);
 const struct MHD_OptionItem *pra__entrance_options(const pra_server *s);
 /* Says in the log what is not guarded. */
 void pra__entrance_announce(const pra_server *s);
+int pra__entrance_metrics(const pra_server *s, pra_buffer *out);
 /* Before the first byte. false: the connection cannot be served. */
 bool pra__entrance_open(pra__conn *c);
 void pra__entrance_close(pra__conn *c);

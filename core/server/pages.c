@@ -26,6 +26,8 @@ static void metrics_page(pra__conn *c, pra__answer *out)
     if (!rc)
         rc = pra__process_metrics_write(text);
     if (!rc)
+        rc = pra__entrance_metrics(s, text);
+    if (!rc)
         rc = pra_handler_metrics(s->handler, text);
     answer_buffer(out, rc, METRICS, text);
 }

@@ -9,11 +9,13 @@ import resource
 import signal
 import socket
 import subprocess
+import sys
 import threading
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT / "tests" / "support"))
 PRA = pathlib.Path(os.environ.get("PRA_BUILD_DIR", ROOT / "build" / "asan")) / "bin" / "pra"
 GUARD_S = 300  # ends a test that hangs
 _PR_SET_PDEATHSIG = 1
@@ -43,6 +45,7 @@ class Serve:
             [PRA, "serve", f"--web.listen-address={listen}", *flags], cwd=cwd,
             preexec_fn=prepare, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE, text=True)
+        self.tls = None  # an ssl.SSLContext to connect with
         self.lines = []
         self._changed = threading.Condition()
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -72,7 +75,8 @@ class Serve:
         return lines[0]
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=GUARD_S)
+        plain = socket.create_connection(("127.0.0.1", self.port), timeout=GUARD_S)
+        return self.tls.wrap_socket(plain, server_hostname="localhost") if self.tls else plain
 
     def request(self, method, path, body=b"", **headers):
         """Status and body of one request."""

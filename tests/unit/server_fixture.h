@@ -41,6 +41,7 @@ struct store {
     int destroyed;
     size_t answer_samples; /* per read */
     char remote[64];
+    char user[64];
 };
 
 static inline int store_write(void *self, const pra_context *ctx, const pra_write_request *request,
@@ -49,9 +50,10 @@ static inline int store_write(void *self, const pra_context *ctx, const pra_writ
     (void)result, (void)err;
     struct store *st = self;
     pra_columns columns = {.size = sizeof(columns)};
-    pra_str remote;
+    pra_str remote, user;
     pra_write_request_columns(request, &columns);
     pra_context_remote_addr(ctx, &remote);
+    pra_context_user(ctx, &user);
     pthread_mutex_lock(&st->lock);
     st->inside++;
     if (st->inside > st->most_inside)
@@ -64,6 +66,7 @@ static inline int store_write(void *self, const pra_context *ctx, const pra_writ
     st->inside--;
     st->samples += (int)columns.sample_count;
     (void)snprintf(st->remote, sizeof(st->remote), "%.*s", (int)remote.len, remote.ptr);
+    (void)snprintf(st->user, sizeof(st->user), "%.*s", (int)user.len, user.len ? user.ptr : "");
     pthread_mutex_unlock(&st->lock);
     return PRA_OK;
 }
