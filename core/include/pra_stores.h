@@ -4,11 +4,16 @@
  * The storages that come with the library (libpra_stores): the trait of pra.h implemented in C.
  *
  * What they have in common
- * - A sample of any age and in any order is stored. Sent again with the same bits it is accepted
- * and changes nothing; with another value for a time that is taken, that sample alone is refused,
- * the rest of the request is stored.
- * - Values come back bit for bit, stale markers and other NaNs included.
- * - Native histograms are refused, exemplars and metadata are ignored, in this version.
+ * - A sample or native histogram of any age and in any order is stored. Sent again with the same
+ * bits it is accepted and changes nothing; with another value for a time that is taken, it alone is
+ * refused, the rest of the request is stored. At one time a series has a sample or a histogram, not
+ * both: the second is refused as well.
+ * - Values come back bit for bit, stale markers and other NaNs included, histograms as they were
+ * sent. Start timestamps of histograms are kept, those of samples are not.
+ * - Exemplars are stored in any order, and deleted when they are older than
+ * exemplar_retention_ms. Sent again they change nothing.
+ * - Metadata is kept for each metric family: what came last.
+ * - Remote read has no way to ask for exemplars and metadata: the SQLite file has views of them.
  * - Tenants do not see each other.
  * - Requests may come on any number of threads at the same time.
  */
@@ -23,8 +28,8 @@ extern "C" {
 
 typedef struct pra_store_opts {
     size_t size;
-    /** Samples older than this are deleted in the background, in small steps; milliseconds; 0 =
-     * keep everything. */
+    /** Samples, histograms and exemplars older than this are deleted in the background, in small
+     * steps; milliseconds; 0 = keep everything (exemplars: see below). */
     uint64_t retention_ms;
     /** Where a store reports what it does on its own (retention, recovery); fn NULL = nowhere.
      * level: 0 debug, 1 info, 2 warning, 3 error. */
@@ -32,6 +37,9 @@ typedef struct pra_store_opts {
         void *ctx;
         void (*fn)(void *ctx, int32_t level, const char *message_cstr);
     } log;
+    /** The same for exemplars alone; milliseconds; default 24 h; PRA_UNLIMITED = as long as
+     * samples. */
+    uint64_t exemplar_retention_ms;
 } pra_store_opts;
 
 /**
@@ -48,8 +56,8 @@ PRA_API int pra_store_memory_new(const pra_alloc *alloc, const pra_store_opts *o
                                  pra_storage *out, pra_error *err);
 
 /** One SQLite file (and its -wal, -shm and -lock beside it), created if absent; one store at a time
- * may have it open, other programs may read it meanwhile. An acknowledged sample
- * survives kill -9 and power loss. */
+ * may have it open, other programs may read it meanwhile. What was
+ * acknowledged survives kill -9 and power loss. */
 PRA_API int pra_store_sqlite_open(const pra_alloc *alloc, const char *path_cstr,
                                   const pra_store_opts *opts, pra_storage *out, pra_error *err);
 

@@ -1,23 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The storage "memory:": trait entries, samples, retention. */
+/* The storage "memory:": trait entries, retention. */
+#include <stdio.h>
 #include <string.h>
 
 #include "memory_store.h"
 
 enum { SWEEP_SERIES = 256 }; /* series per retention step */
-
-size_t pra__mem_sample_at(const mem_series *series, int64_t timestamp_ms)
-{
-    size_t low = 0, high = series->sample_count;
-    while (low < high) {
-        size_t mid = low + (high - low) / 2;
-        if (series->timestamps_ms[mid] < timestamp_ms)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low;
-}
 
 /* ---- the trait */
 
@@ -29,7 +17,7 @@ static int mem_write(void *self, const pra_context *ctx, const pra_write_request
     int code = pra_write_request_columns(request, &cols);
     if (code != PRA_OK)
         return pra_error_set_cstr(err, code, pra_strerror(code));
-    if (cols.sample_count == 0)
+    if (!pra__store_any(&cols))
         return PRA_OK;
     pthread_rwlock_wrlock(&store->lock);
     pra_str name = pra__store_tenant(ctx);
@@ -42,37 +30,41 @@ static int mem_write(void *self, const pra_context *ctx, const pra_write_request
     return code == PRA_OK ? PRA_OK : pra__store_nomem(err);
 }
 
-static int mem_process_query(void *self, const pra_context *ctx, const pra_query *query,
-                             pra_series_sink *sink, pra_error *err)
+static int mem_select(void *self, const pra_context *ctx, const pra_query *query,
+                      pra_series_list *list, pra_error *err)
 {
     mem_store *store = self;
     pthread_rwlock_rdlock(&store->lock);
     const mem_tenant *tenant = pra__mem_tenant(store, pra__store_tenant(ctx));
-    int code = tenant ? pra__mem_query(tenant, query, sink, err) : PRA_OK;
+    int code = tenant ? pra__mem_select(tenant, query, list, err) : PRA_OK;
     pthread_rwlock_unlock(&store->lock);
     return code;
 }
 
-/* ---- retention */
-
-static void expire(mem_store *store, mem_tenant *tenant, mem_series *series, int64_t cutoff_ms)
+static int mem_fetch(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                     int64_t from_ms, pra_series_sink *sink, pra_error *err)
 {
-    size_t gone = pra__mem_sample_at(series, cutoff_ms);
-    atomic_fetch_add(&store->expired, gone);
-    if (gone == series->sample_count) {
-        pra__mem_series_remove(store, tenant, series);
-        return;
-    }
-    if (gone == 0)
-        return;
-    series->sample_count -= gone;
-    atomic_fetch_sub(&store->sample_count, gone);
-    memmove(series->timestamps_ms, series->timestamps_ms + gone,
-            series->sample_count * sizeof *series->timestamps_ms);
-    memmove(series->values, series->values + gone, series->sample_count * sizeof *series->values);
+    mem_store *store = self;
+    pthread_rwlock_rdlock(&store->lock);
+    const mem_tenant *tenant = pra__mem_tenant(store, pra__store_tenant(ctx));
+    int code = tenant ? pra__mem_fetch(store, tenant, query, id, from_ms, sink, err) : PRA_OK;
+    pthread_rwlock_unlock(&store->lock);
+    return code == PRA_ERR_NOMEM ? pra__store_nomem(err) : code;
 }
 
-int pra__mem_retention_step(mem_store *store, int64_t cutoff_ms, size_t max_series)
+/* ---- retention */
+
+static void expire(mem_store *store, mem_tenant *tenant, mem_series *series, pra__cutoffs cutoffs)
+{
+    size_t gone = pra__mem_point_at(series, cutoffs.data_ms);
+    if (gone)
+        pra__mem_drop_points(store, series, gone);
+    pra__mem_exemplars_expire(store, series, cutoffs.exemplars_ms);
+    if (series->point_count == 0 && series->exemplars.count == 0)
+        pra__mem_series_remove(store, tenant, series);
+}
+
+int pra__mem_retention_step(mem_store *store, pra__cutoffs cutoffs, size_t max_series)
 {
     pthread_rwlock_wrlock(&store->lock);
     mem_tenant *tenant = store->sweep_tenant ? store->sweep_tenant : store->first_tenant;
@@ -85,7 +77,7 @@ int pra__mem_retention_step(mem_store *store, int64_t cutoff_ms, size_t max_seri
         }
         mem_series *series = tenant->all.series[at];
         store->sweep_id = series->id + 1;
-        expire(store, tenant, series, cutoff_ms);
+        expire(store, tenant, series, cutoffs);
         max_series--;
     }
     store->sweep_tenant = tenant;
@@ -96,38 +88,64 @@ int pra__mem_retention_step(mem_store *store, int64_t cutoff_ms, size_t max_seri
 static uint64_t retention_tick(void *self)
 {
     mem_store *store = self;
-    int64_t now = pra__store_now_ms();
-    if (store->opts.retention_ms > (uint64_t)now)
-        return pra__retention_interval_ms(store->opts.retention_ms);
-    int64_t cutoff = now - (int64_t)store->opts.retention_ms;
-    int through = pra__mem_retention_step(store, cutoff, SWEEP_SERIES);
-    return through ? pra__retention_interval_ms(store->opts.retention_ms) : 5;
+    pra__cutoffs cutoffs = pra__store_cutoffs(&store->opts, pra__store_now_ms());
+    int through = pra__mem_retention_step(store, cutoffs, SWEEP_SERIES);
+    return through ? pra__retention_interval_ms(&store->opts) : 5;
 }
 
 /* ---- metrics, life */
 
+static int kind_metrics(const mem_store *store, int32_t kind, pra_buffer *out)
+{
+    static const char *const names[MEM_KINDS] = {"samples", "histograms", "exemplars"};
+    const mem_stats *s = &store->stats[kind];
+    const struct {
+        const char *name, *type, *help;
+        uint64_t value;
+    } rows[] = {
+        {"%s", "gauge", "In memory.", atomic_load(&s->held)},
+        {"inserted_%s_total", "counter", "Stored.", atomic_load(&s->inserted)},
+        {"duplicate_%s_total", "counter", "Received again with the same value.",
+         atomic_load(&s->duplicates)},
+        {"refused_%s_total", "counter", "Refused because another value is stored for their time.",
+         atomic_load(&s->refused)},
+        {"expired_%s_total", "counter", "Deleted by the retention.", atomic_load(&s->expired)},
+    };
+    int code = PRA_OK;
+    for (size_t i = 0; code == PRA_OK && i < sizeof rows / sizeof *rows; i++) {
+        char ending[48], name[80];
+        snprintf(ending, sizeof ending, rows[i].name, names[kind]);
+        snprintf(name, sizeof name, "pra_store_memory_%s", ending);
+        code = pra__store_metric(out, name, rows[i].type, rows[i].help, (double)rows[i].value);
+    }
+    return code;
+}
+
 static int mem_metrics(void *self, pra_buffer *out)
 {
     mem_store *store = self;
-    const struct {
-        const char *name, *type, *help;
-        atomic_uint_least64_t *value;
-    } rows[] = {
-        {"pra_store_memory_series", "gauge", "Series in memory.", &store->series_count},
-        {"pra_store_memory_samples", "gauge", "Samples in memory.", &store->sample_count},
-        {"pra_store_memory_samples_inserted_total", "counter", "Samples stored.", &store->inserted},
-        {"pra_store_memory_duplicate_samples_total", "counter",
-         "Samples received again with the same value.", &store->duplicates},
-        {"pra_store_memory_refused_samples_total", "counter",
-         "Samples refused because another value is stored for their time.", &store->refused},
-        {"pra_store_memory_expired_samples_total", "counter", "Samples deleted by the retention.",
-         &store->expired},
-    };
-    int code = PRA_OK;
-    for (size_t i = 0; code == PRA_OK && i < sizeof rows / sizeof *rows; i++)
-        code = pra__store_metric(out, rows[i].name, rows[i].type, rows[i].help,
-                                 (double)atomic_load(rows[i].value));
-    return code;
+    int code = pra__store_metric(out, "pra_store_memory_series", "gauge", "Series in memory.",
+                                 (double)atomic_load(&store->series_count));
+    for (int32_t kind = 0; code == PRA_OK && kind < MEM_KINDS; kind++)
+        code = kind_metrics(store, kind, out);
+    if (code == PRA_OK)
+        code = pra__store_metric(out, "pra_store_memory_metadata", "gauge",
+                                 "Metric families whose metadata is in memory.",
+                                 (double)atomic_load(&store->metadata_count));
+    return code == PRA_OK ? pra__store_metric(out, "pra_store_memory_bytes", "gauge",
+                                              "Memory that all of it takes.",
+                                              (double)atomic_load(&store->bytes))
+                          : code;
+}
+
+/* The store's allocator: the caller's, counted. */
+static void *counted(void *ctx, void *ptr, size_t old_size, size_t new_size)
+{
+    mem_store *store = ctx;
+    void *result = store->parent.fn(store->parent.ctx, ptr, old_size, new_size);
+    if (result || !new_size)
+        atomic_fetch_add(&store->bytes, (uint64_t)new_size - (ptr ? old_size : 0));
+    return result;
 }
 
 static void mem_destroy(void *self)
@@ -140,9 +158,10 @@ static void mem_destroy(void *self)
 
 static const pra_storage_vtbl mem_vtbl = {
     .size = sizeof mem_vtbl,
-    .flags = PRA_STORAGE_PARALLEL_QUERIES,
+    .flags = PRA_STORAGE_PARALLEL_QUERIES | PRA_STORAGE_HISTOGRAMS | PRA_STORAGE_EXEMPLARS,
     .write = mem_write,
-    .process_query = mem_process_query,
+    .select = mem_select,
+    .fetch = mem_fetch,
     .metrics = mem_metrics,
     .destroy = mem_destroy,
 };
@@ -175,15 +194,18 @@ int pra_store_memory_new(const pra_alloc *alloc, const pra_store_opts *opts, pra
     if (!store)
         return pra_error_set_cstr(err, PRA_ERR_NOMEM, "out of memory");
     memset(store, 0, sizeof *store);
-    store->alloc = *alloc;
+    store->parent = *alloc;
+    store->alloc = (pra_alloc){store, counted};
     store->opts = known;
     if (init_lock(&store->lock) != 0) {
         pra__free(alloc, store, sizeof *store);
         return pra_error_set_cstr(err, PRA_ERR_NOMEM, "out of memory");
     }
-    if (known.retention_ms && pra__ticker_start(&store->retention, retention_tick, store) != 0) {
+    if (pra_buffer_new(&store->alloc, &store->scratch) != PRA_OK ||
+        (pra__store_expires(&known) &&
+         pra__ticker_start(&store->retention, retention_tick, store) != PRA_OK)) {
         mem_destroy(store);
-        return pra_error_set_cstr(err, PRA_ERR_NOMEM, "cannot start the retention thread");
+        return pra_error_set_cstr(err, PRA_ERR_NOMEM, "out of memory");
     }
     *out = (pra_storage){&mem_vtbl, store};
     return PRA_OK;

@@ -133,16 +133,43 @@ static void value_drop_if_empty(mem_store *store, mem_tenant *tenant, mem_name *
 
 /* ---- series */
 
-static bool same_labels(const mem_series *series, const char *base, const pra_label_span *labels,
-                        size_t count)
+bool pra__mem_same_labels(const pra_label *held, size_t held_count, const char *base,
+                          const pra_label_span *labels, size_t count)
 {
-    if (series->label_count != count)
+    if (held_count != count)
         return false;
     for (size_t i = 0; i < count; i++)
-        if (!pra__str_equal(series->labels[i].name, pra__store_span(base, labels[i].name)) ||
-            !pra__str_equal(series->labels[i].value, pra__store_span(base, labels[i].value)))
+        if (!pra__str_equal(held[i].name, pra__store_span(base, labels[i].name)) ||
+            !pra__str_equal(held[i].value, pra__store_span(base, labels[i].value)))
             return false;
     return true;
+}
+
+size_t pra__mem_label_bytes(const pra_label_span *labels, size_t count)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < count; i++)
+        bytes += (size_t)labels[i].name.len + labels[i].value.len;
+    return bytes;
+}
+
+pra_str pra__mem_copy_string(char **at, pra_str s)
+{
+    pra_str copy = {*at, s.len};
+    if (s.len)
+        memcpy(*at, s.ptr, s.len);
+    *at += s.len;
+    return copy;
+}
+
+void pra__mem_copy_labels(pra_label *out, const char *base, const pra_label_span *labels,
+                          size_t count)
+{
+    char *at = (char *)(out + count);
+    for (size_t i = 0; i < count; i++) {
+        out[i].name = pra__mem_copy_string(&at, pra__store_span(base, labels[i].name));
+        out[i].value = pra__mem_copy_string(&at, pra__store_span(base, labels[i].value));
+    }
 }
 
 static size_t block_size(const mem_series *series)
@@ -152,37 +179,21 @@ static size_t block_size(const mem_series *series)
 
 static void series_free(mem_store *store, mem_series *series)
 {
-    pra__free(&store->alloc, series->timestamps_ms,
-              series->timestamp_cap * sizeof *series->timestamps_ms);
-    pra__free(&store->alloc, series->values, series->value_cap * sizeof *series->values);
+    pra__mem_points_free(store, series);
     pra__free(&store->alloc, series, block_size(series));
-}
-
-static pra_str copy_string(char **at, pra_str s)
-{
-    pra_str copy = {*at, s.len};
-    if (s.len)
-        memcpy(*at, s.ptr, s.len);
-    *at += s.len;
-    return copy;
 }
 
 static mem_series *series_new(mem_store *store, uint64_t hash, const char *base,
                               const pra_label_span *labels, size_t count)
 {
-    size_t strings = 0;
-    for (size_t i = 0; i < count; i++)
-        strings += (size_t)labels[i].name.len + labels[i].value.len;
-    mem_series head = {.node.hash = hash, .label_count = count, .string_bytes = strings};
+    mem_series head = {.node.hash = hash,
+                       .label_count = count,
+                       .string_bytes = pra__mem_label_bytes(labels, count)};
     mem_series *series = pra__malloc(&store->alloc, block_size(&head));
     if (!series)
         return NULL;
     *series = head;
-    char *at = (char *)(series->labels + count);
-    for (size_t i = 0; i < count; i++) {
-        series->labels[i].name = copy_string(&at, pra__store_span(base, labels[i].name));
-        series->labels[i].value = copy_string(&at, pra__store_span(base, labels[i].value));
-    }
+    pra__mem_copy_labels(series->labels, base, labels, count);
     return series;
 }
 
@@ -243,13 +254,19 @@ static mem_series *series_add(mem_store *store, mem_tenant *tenant, uint64_t has
     return series;
 }
 
+static bool is_series(const mem_series *series, const char *base, const pra_label_span *labels,
+                      size_t count)
+{
+    return pra__mem_same_labels(series->labels, series->label_count, base, labels, count);
+}
+
 mem_series *pra__mem_series(mem_store *store, mem_tenant *tenant, const char *base,
                             const pra_label_span *labels, size_t count)
 {
     uint64_t hash = pra_labels_fingerprint(base, labels, count);
     pra__node *node = pra__table_find(&tenant->series, hash);
     for (; node; node = pra__table_again(node))
-        if (same_labels((mem_series *)node, base, labels, count))
+        if (is_series((mem_series *)node, base, labels, count))
             return (mem_series *)node;
     return series_add(store, tenant, hash, base, labels, count);
 }
@@ -264,7 +281,6 @@ void pra__mem_series_remove(mem_store *store, mem_tenant *tenant, mem_series *se
     }
     posting_remove(&tenant->all, series->id);
     pra__table_unlink(&tenant->series, &series->node);
-    atomic_fetch_sub(&store->sample_count, series->sample_count);
     atomic_fetch_sub(&store->series_count, 1);
     series_free(store, series);
 }
@@ -278,6 +294,7 @@ static void tenant_free(mem_store *store, mem_tenant *tenant)
     posting_free(&tenant->all, &store->alloc);
     pra__table_free(&tenant->series, &store->alloc);
     pra__table_free(&tenant->names, &store->alloc);
+    pra__mem_metadata_free(store, tenant);
     pra__free(&store->alloc, tenant, sizeof *tenant + tenant->len);
 }
 
@@ -288,6 +305,7 @@ void pra__mem_free(mem_store *store)
         tenant_free(store, tenant);
     }
     pra__table_free(&store->tenants, &store->alloc);
-    pra_alloc alloc = store->alloc;
-    pra__free(&alloc, store, sizeof *store);
+    pra_buffer_free(store->scratch);
+    pra_alloc parent = store->parent;
+    pra__free(&parent, store, sizeof *store);
 }

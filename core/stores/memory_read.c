@@ -1,35 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries of the memory store: the narrowest matcher finds candidates, all matchers check them. */
+/* Reading the memory store: the narrowest matcher finds candidates, all matchers check them. */
 #include "memory_store.h"
+
+/* ---- select */
 
 typedef struct mem_scan {
     const pra_query *query;
-    int64_t start_ms;
-    int64_t end_ms;
-    pra_series_sink *sink;
+    pra_series_list *list;
     pra_error *err;
 } mem_scan;
 
-static int emit(const mem_scan *scan, const mem_series *series)
+/* The points of a series within a range of time, both ends included. */
+static bool points_between(const mem_series *series, int64_t start_ms, int64_t end_ms, size_t *from,
+                           size_t *to)
 {
-    size_t from = pra__mem_sample_at(series, scan->start_ms);
-    size_t to = scan->end_ms == INT64_MAX ? series->sample_count
-                                          : pra__mem_sample_at(series, scan->end_ms + 1);
-    if (from >= to)
+    *from = pra__mem_point_at(series, start_ms);
+    *to = end_ms == INT64_MAX ? series->point_count : pra__mem_point_at(series, end_ms + 1);
+    return *from < *to;
+}
+
+static int list_series(const mem_scan *scan, const mem_series *series)
+{
+    size_t from, to;
+    if (!points_between(series, pra_query_start_ms(scan->query), pra_query_end_ms(scan->query),
+                        &from, &to))
         return PRA_OK;
     int matches = pra_query_matches(scan->query, series->labels, series->label_count);
     if (matches != 1)
         return matches; /* 0 is PRA_OK */
-    return pra_series_sink_add(scan->sink, series->labels, series->label_count,
-                               series->timestamps_ms + from, series->values + from, to - from,
+    return pra_series_list_add(scan->list, series->labels, series->label_count, series->id,
                                scan->err);
 }
 
-static int emit_posting(const mem_scan *scan, const mem_posting *posting)
+static int list_posting(const mem_scan *scan, const mem_posting *posting)
 {
     int code = PRA_OK;
     for (size_t i = 0; code == PRA_OK && i < posting->count; i++)
-        code = emit(scan, posting->series[i]);
+        code = list_series(scan, posting->series[i]);
     return code;
 }
 
@@ -54,10 +61,11 @@ static bool in_range(const pra__lookup *lookup, const mem_value *value)
 {
     pra_str text = {value->text, value->len};
     return pra__str_starts_with(text, lookup->prefix) &&
-           pra_matcher_matches(lookup->matcher, text) != 0; /* an error is met again by emit */
+           pra_matcher_matches(lookup->matcher, text) !=
+               0; /* an error is met again by list_series */
 }
 
-static int emit_lookup(const mem_scan *scan, const mem_tenant *tenant, const pra__lookup *lookup)
+static int list_lookup(const mem_scan *scan, const mem_tenant *tenant, const pra__lookup *lookup)
 {
     const mem_name *name = pra__mem_name(tenant, lookup->name);
     if (!name)
@@ -67,20 +75,20 @@ static int emit_lookup(const mem_scan *scan, const mem_tenant *tenant, const pra
         for (size_t i = 0; code == PRA_OK && i < lookup->value_count; i++) {
             const mem_value *value = pra__mem_value(name, lookup->values[i]);
             if (value)
-                code = emit_posting(scan, &value->posting);
+                code = list_posting(scan, &value->posting);
         }
         return code;
     }
     for (pra__node *n = NULL; code == PRA_OK && (n = pra__table_each(&name->values, n));)
         if (in_range(lookup, (const mem_value *)n))
-            code = emit_posting(scan, &((const mem_value *)n)->posting);
+            code = list_posting(scan, &((const mem_value *)n)->posting);
     return code;
 }
 
-int pra__mem_query(const mem_tenant *tenant, const pra_query *query, pra_series_sink *sink,
-                   pra_error *err)
+int pra__mem_select(const mem_tenant *tenant, const pra_query *query, pra_series_list *list,
+                    pra_error *err)
 {
-    const mem_scan scan = {query, pra_query_start_ms(query), pra_query_end_ms(query), sink, err};
+    const mem_scan scan = {query, list, err};
     const pra_matcher *best = NULL;
     size_t best_cost = SIZE_MAX;
     pra__lookup lookup;
@@ -93,7 +101,45 @@ int pra__mem_query(const mem_tenant *tenant, const pra_query *query, pra_series_
         }
     }
     if (!best)
-        return emit_posting(&scan, &tenant->all);
+        return list_posting(&scan, &tenant->all);
     pra__lookup_init(&lookup, best);
-    return emit_lookup(&scan, tenant, &lookup);
+    return list_lookup(&scan, tenant, &lookup);
+}
+
+/* ---- fetch */
+
+static int push(const mem_series *series, size_t from, size_t to, pra__feed *feed)
+{
+    int code = PRA_OK;
+    for (size_t i = from, end; code == PRA_OK && i < to; i = end) {
+        const mem_histogram *histogram = pra__mem_histogram(series, i);
+        end = i + 1;
+        if (histogram) {
+            code = pra__feed_histogram(feed, (pra_str){histogram->data, histogram->len});
+            continue;
+        }
+        while (end < to && !pra__mem_histogram(series, end))
+            end++;
+        code = pra__feed_flush(feed);
+        if (code == PRA_OK) /* as they are: a slice of the columns */
+            code = pra_series_sink_samples(feed->sink, series->timestamps_ms + i,
+                                           series->values + i, end - i, feed->err);
+    }
+    return code == PRA_OK ? pra__feed_flush(feed) : code;
+}
+
+int pra__mem_fetch(const mem_store *store, const mem_tenant *tenant, const pra_query *query,
+                   uint64_t id, int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    pra_write_request *scratch = NULL;
+    pra__feed feed;
+    size_t from, to, at = pra__mem_posting_at(&tenant->all, id);
+    const mem_series *series = at < tenant->all.count ? tenant->all.series[at] : NULL;
+    if (!series || series->id != id ||
+        !points_between(series, from_ms, pra_query_end_ms(query), &from, &to))
+        return PRA_OK;
+    pra__feed_init(&feed, &store->alloc, &scratch, sink, err);
+    int code = push(series, from, to, &feed);
+    pra_write_request_free(scratch);
+    return code;
 }

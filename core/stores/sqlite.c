@@ -36,45 +36,63 @@ static double seconds_of(atomic_uint_least64_t *ns)
     return (double)atomic_load(ns) / 1e9;
 }
 
+typedef struct metric {
+    const char *name, *type, *help;
+    double value;
+} metric;
+
+/* name may have the kind's name in it. */
+static int put_metrics(const metric *rows, size_t count, const char *kind, pra_buffer *out)
+{
+    int code = PRA_OK;
+    for (size_t i = 0; code == PRA_OK && i < count; i++) {
+        char ending[64], name[96];
+        snprintf(ending, sizeof ending, rows[i].name, kind);
+        snprintf(name, sizeof name, "pra_store_sqlite_%s", ending);
+        code = pra__store_metric(out, name, rows[i].type, rows[i].help, rows[i].value);
+    }
+    return code;
+}
+
+static int kind_metrics(sql_stats *s, int32_t kind, pra_buffer *out)
+{
+    static const char *const names[SQL_KINDS] = {"samples", "histograms", "exemplars"};
+    const metric rows[] = {
+        {"inserted_%s_total", "counter", "Stored.", count_of(&s->inserted[kind])},
+        {"duplicate_%s_total", "counter", "Received again with the same value.",
+         count_of(&s->duplicates[kind])},
+        {"refused_%s_total", "counter", "Refused because another value is stored for their time.",
+         count_of(&s->refused[kind])},
+        {"expired_%s_total", "counter", "Deleted by the retention.", count_of(&s->expired[kind])},
+    };
+    return put_metrics(rows, sizeof rows / sizeof *rows, names[kind], out);
+}
+
 static int sqlite_metrics(void *self, pra_buffer *out)
 {
     sql_store *store = self;
     sql_stats *s = &store->stats;
-    const struct {
-        const char *name, *type, *help;
-        double value;
-    } rows[] = {
+    const metric rows[] = {
         {"commits_total", "counter", "Transactions committed for writes.", count_of(&s->commits)},
         {"commit_requests_total", "counter", "Write requests in these transactions.",
          count_of(&s->commit_requests)},
         {"failed_commits_total", "counter", "Transactions that failed; senders were told to retry.",
          count_of(&s->failed_commits)},
-        {"rows_inserted_total", "counter", "Samples stored.", count_of(&s->inserted)},
-        {"duplicate_samples_total", "counter", "Samples received again with the same value.",
-         count_of(&s->duplicates)},
-        {"refused_samples_total", "counter",
-         "Samples refused because another value is stored for their time.", count_of(&s->refused)},
-        {"ignored_exemplars_total", "counter", "Exemplars received and not stored.",
-         count_of(&s->ignored_exemplars)},
-        {"ignored_metadata_total", "counter", "Metadata entries received and not stored.",
-         count_of(&s->ignored_metadata)},
-        {"expired_samples_total", "counter", "Samples deleted by the retention.",
-         count_of(&s->expired)},
         {"write_seconds_total", "counter", "Time in write transactions, commits included.",
          seconds_of(&s->write_ns)},
         {"commit_seconds_total", "counter", "Time in commits of write transactions.",
          seconds_of(&s->commit_ns)},
         {"read_seconds_total", "counter", "Time in queries.", seconds_of(&s->read_ns)},
         {"series", "gauge", "Series stored.", (double)atomic_load(&s->series)},
+        {"exemplars", "gauge", "Exemplars stored.", (double)atomic_load(&s->exemplars)},
+        {"metadata", "gauge", "Metric families whose metadata is stored.",
+         (double)atomic_load(&s->metadata)},
         {"file_bytes", "gauge", "Size of the database file.", file_bytes(store->path, "")},
         {"wal_bytes", "gauge", "Size of the write-ahead log.", file_bytes(store->path, "-wal")},
     };
-    int code = PRA_OK;
-    for (size_t i = 0; code == PRA_OK && i < sizeof rows / sizeof *rows; i++) {
-        char name[64];
-        snprintf(name, sizeof name, "pra_store_sqlite_%s", rows[i].name);
-        code = pra__store_metric(out, name, rows[i].type, rows[i].help, rows[i].value);
-    }
+    int code = put_metrics(rows, sizeof rows / sizeof *rows, "", out);
+    for (int32_t kind = 0; code == PRA_OK && kind < SQL_KINDS; kind++)
+        code = kind_metrics(s, kind, out);
     return code;
 }
 
@@ -89,6 +107,7 @@ static void sqlite_destroy(void *self)
     pra__sql_close(&store->writer);
     pra__sql_cache_fini(&store->cache);
     pra_buffer_free(store->text);
+    pra_buffer_free(store->data);
     if (store->lock_fd >= 0)
         close(store->lock_fd);
     pthread_cond_destroy(&store->pool_wake);
@@ -102,9 +121,10 @@ static void sqlite_destroy(void *self)
 
 static const pra_storage_vtbl sqlite_vtbl = {
     .size = sizeof sqlite_vtbl,
-    .flags = PRA_STORAGE_PARALLEL_QUERIES,
+    .flags = PRA_STORAGE_PARALLEL_QUERIES | PRA_STORAGE_HISTOGRAMS | PRA_STORAGE_EXEMPLARS,
     .write = pra__sql_write,
-    .process_query = pra__sql_process_query,
+    .select = pra__sql_select,
+    .fetch = pra__sql_fetch,
     .metrics = sqlite_metrics,
     .destroy = sqlite_destroy,
 };
@@ -162,18 +182,33 @@ static int lock_file(sql_store *store, pra_error *err)
                            store->path);
 }
 
-static int count_series(sql_store *store, pra_error *err)
+static int ask_number(sql_store *store, const char *sql, int64_t *out, pra_error *err)
 {
     sqlite3_stmt *stmt = NULL;
-    int64_t count = 0;
-    int rc = sqlite3_prepare_v2(store->writer.db, "SELECT count(*) FROM series", -1, &stmt, NULL);
+    int rc = sqlite3_prepare_v2(store->writer.db, sql, -1, &stmt, NULL);
     if (rc == SQLITE_OK)
-        rc = pra__sql_once(stmt, &count);
+        rc = pra__sql_once(stmt, out);
     sqlite3_finalize(stmt);
-    if (rc != SQLITE_ROW)
-        return pra__sql_error(&store->writer, rc, err);
-    atomic_store(&store->stats.series, count);
-    return PRA_OK;
+    return rc == SQLITE_ROW ? PRA_OK : pra__sql_error(&store->writer, rc, err);
+}
+
+static int take_stock(sql_store *store, pra_error *err)
+{
+    int64_t series = 0, exemplars = 0, metadata = 0, histograms = 0;
+    int code = ask_number(store, "SELECT count(*) FROM series", &series, err);
+    if (code == PRA_OK)
+        code = ask_number(store, "SELECT max(id) FROM series", &store->last_series, err);
+    if (code == PRA_OK)
+        code = ask_number(store, "SELECT count(*) FROM exemplars", &exemplars, err);
+    if (code == PRA_OK)
+        code = ask_number(store, "SELECT count(*) FROM metadata", &metadata, err);
+    if (code == PRA_OK)
+        code = ask_number(store, "SELECT EXISTS(SELECT 1 FROM histograms)", &histograms, err);
+    atomic_store(&store->histograms, histograms != 0);
+    atomic_store(&store->stats.series, series);
+    atomic_store(&store->stats.exemplars, exemplars);
+    atomic_store(&store->stats.metadata, metadata);
+    return code;
 }
 
 static int open_parts(sql_store *store, const char *path, pra_error *err)
@@ -187,12 +222,13 @@ static int open_parts(sql_store *store, const char *path, pra_error *err)
     if (code == PRA_OK)
         code = pra__sql_schema_prepare(&store->writer, err);
     if (code == PRA_OK)
-        code = count_series(store, err);
+        code = take_stock(store, err);
     if (code != PRA_OK)
         return code;
     if (pra_buffer_new(&store->alloc, &store->text) != PRA_OK ||
+        pra_buffer_new(&store->alloc, &store->data) != PRA_OK ||
         pra__sql_cache_init(&store->cache, &store->alloc, CACHE_BYTES) != PRA_OK ||
-        (store->opts.retention_ms &&
+        (pra__store_expires(&store->opts) &&
          pra__ticker_start(&store->retention, pra__sql_retention_tick, store) != PRA_OK))
         return pra_error_set_cstr(err, PRA_ERR_NOMEM, "out of memory");
     return PRA_OK;

@@ -28,6 +28,7 @@ void pra__sql_close(sql_conn *conn)
     sqlite3_close(conn->db);
     pra__sql_labels_fini(conn->alloc, &conn->labels);
     pra__free(conn->alloc, conn->value, conn->value_cap);
+    pra_write_request_free(conn->histograms);
     *conn = (sql_conn){.alloc = conn->alloc};
 }
 
@@ -132,4 +133,10 @@ pra_str pra__sql_column_str(sqlite3_stmt *stmt, int column)
 {
     const char *text = (const char *)sqlite3_column_text(stmt, column);
     return (pra_str){text, text ? (size_t)sqlite3_column_bytes(stmt, column) : 0};
+}
+
+pra_str pra__sql_column_blob(sqlite3_stmt *stmt, int column)
+{
+    const char *data = sqlite3_column_blob(stmt, column);
+    return (pra_str){data, data ? (size_t)sqlite3_column_bytes(stmt, column) : 0};
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Labels of a series as text, and the cache from that text to series ids. */
+/* Labels of a series as text, and the cache from that text to series. */
 #include <string.h>
 
 #include "sqlite_store.h"
@@ -137,7 +137,7 @@ void pra__sql_labels_fini(const pra_alloc *alloc, sql_labels *labels)
 typedef struct cache_entry {
     pra__node node; /* first member */
     int64_t tenant;
-    int64_t id;
+    sql_series series;
     size_t len;
     char text[];
 } cache_entry;
@@ -183,23 +183,35 @@ static cache_entry *find_in(const pra__table *table, int64_t tenant, uint64_t fi
     return NULL;
 }
 
-int64_t pra__sql_cache_find(sql_cache *cache, int64_t tenant, uint64_t fingerprint, pra_str labels)
+bool pra__sql_cache_find(sql_cache *cache, int64_t tenant, uint64_t fingerprint, pra_str labels,
+                         sql_series *out)
 {
     int current = cache->current;
     cache_entry *entry = find_in(&cache->generation[current].table, tenant, fingerprint, labels);
-    if (entry)
-        return entry->id;
+    if (entry) {
+        *out = entry->series;
+        return true;
+    }
     entry = find_in(&cache->generation[!current].table, tenant, fingerprint, labels);
     if (!entry)
-        return 0;
-    int64_t id = entry->id;
-    pra__sql_cache_put(cache, tenant, fingerprint, labels, id);
-    return id;
+        return false;
+    *out = entry->series;
+    pra__sql_cache_put(cache, tenant, fingerprint, labels, *out);
+    return true;
+}
+
+void pra__sql_cache_mark(sql_cache *cache, int64_t tenant, uint64_t fingerprint, pra_str labels)
+{
+    for (int i = 0; i < 2; i++) {
+        cache_entry *entry = find_in(&cache->generation[i].table, tenant, fingerprint, labels);
+        if (entry)
+            entry->series.histograms = true;
+    }
 }
 
 /* Without memory nothing is cached, which costs time only. */
 void pra__sql_cache_put(sql_cache *cache, int64_t tenant, uint64_t fingerprint, pra_str labels,
-                        int64_t id)
+                        sql_series series)
 {
     size_t size = sizeof(cache_entry) + labels.len;
     cache_entry *entry =
@@ -213,7 +225,8 @@ void pra__sql_cache_put(sql_cache *cache, int64_t tenant, uint64_t fingerprint, 
     pra__table *table = &cache->generation[cache->current].table;
     if (!entry || pra__table_reserve(table, cache->alloc) != 0)
         return;
-    *entry = (cache_entry){.node.hash = fingerprint, .tenant = tenant, .id = id, .len = labels.len};
+    *entry = (cache_entry){
+        .node.hash = fingerprint, .tenant = tenant, .series = series, .len = labels.len};
     memcpy(entry->text, labels.ptr, labels.len);
     pra__table_link(table, &entry->node);
 }

@@ -1,33 +1,37 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Queries of the SQLite store, each in one read transaction on a connection from a pool.
+/* Reading the SQLite store: first the series that a query selects, then the data of each, every
+ * call in a read transaction of its own on a connection from a pool.
  *
  * The matcher that leads to the fewest series by the label index finds the candidates; all matchers
- * check each candidate's labels; its rows go to the sink in pieces. */
+ * check each candidate's labels. */
 #include <string.h>
 
 #include "sqlite_store.h"
 
-enum { MAX_READERS = 16, SAMPLES_PER_PIECE = 512 };
+/* A list this long holds only series that have data in the time range: looking costs less than
+ * memory for the rest. */
+enum { MAX_READERS = 16, UNCHECKED_SERIES = 20000 };
 
 typedef struct scan {
     sql_conn *conn;
     const pra_query *query;
-    pra_series_sink *sink;
+    pra_series_list *list;
     pra_error *err;
     int64_t tenant;
+    size_t listed;
 } scan;
 
-static int conn_error(const scan *s)
+static int conn_error(scan *s)
 {
     return pra__sql_error(s->conn, sqlite3_extended_errcode(s->conn->db), s->err);
 }
 
-static int nomem(const scan *s)
+static int nomem(scan *s)
 {
     return pra_error_set_cstr(s->err, PRA_ERR_NOMEM, "the store is out of memory");
 }
 
-static int corrupt(const scan *s)
+static int corrupt(scan *s)
 {
     return pra_error_set_cstr(s->err, PRA_ERR_CORRUPT,
                               "the store's file holds a row that this program cannot have written");
@@ -35,44 +39,20 @@ static int corrupt(const scan *s)
 
 /* ---- one series */
 
-static int emit_samples(const scan *s, int64_t id)
+/* Returns 1 if a series has data in the range of the query, 0, or an error. */
+static int has_data(scan *s, int64_t id)
 {
-    sqlite3_stmt *stmt = pra__sql_stmt(s->conn, SQL_SAMPLES);
+    sqlite3_stmt *stmt = pra__sql_stmt(s->conn, SQL_ANY_BETWEEN);
     if (!stmt)
         return conn_error(s);
     sqlite3_bind_int64(stmt, 1, id);
     sqlite3_bind_int64(stmt, 2, pra_query_start_ms(s->query));
     sqlite3_bind_int64(stmt, 3, pra_query_end_ms(s->query));
-    int64_t times[SAMPLES_PER_PIECE];
-    double values[SAMPLES_PER_PIECE];
-    size_t n = 0;
-    int rc = sqlite3_step(stmt), code = PRA_OK;
-    if (rc == SQLITE_ROW)
-        code =
-            pra_series_sink_begin(s->sink, s->conn->labels.labels, s->conn->labels.count, s->err);
-    bool begun = rc == SQLITE_ROW && code == PRA_OK;
-    for (; code == PRA_OK && rc == SQLITE_ROW; rc = sqlite3_step(stmt)) {
-        uint64_t bits;
-        if (pra__sql_column_bits(stmt, 1, &bits) != PRA_OK) {
-            code = corrupt(s);
-            break;
-        }
-        times[n] = sqlite3_column_int64(stmt, 0);
-        memcpy(&values[n++], &bits, sizeof bits);
-        if (n == SAMPLES_PER_PIECE) {
-            code = pra_series_sink_samples(s->sink, times, values, n, s->err);
-            n = 0;
-        }
-    }
-    if (code == PRA_OK && rc != SQLITE_DONE)
-        code = conn_error(s);
-    sqlite3_reset(stmt);
-    if (code == PRA_OK && n)
-        code = pra_series_sink_samples(s->sink, times, values, n, s->err);
-    return code == PRA_OK && begun ? pra_series_sink_end(s->sink, s->err) : code;
+    int rc = pra__sql_once(stmt, NULL);
+    return rc == SQLITE_ROW ? 1 : rc == SQLITE_DONE ? 0 : conn_error(s);
 }
 
-static int emit_series(const scan *s, int64_t id)
+static int list_series(scan *s, int64_t id)
 {
     sqlite3_stmt *stmt = pra__sql_stmt(s->conn, SQL_SERIES_LABELS);
     if (!stmt)
@@ -87,15 +67,20 @@ static int emit_series(const scan *s, int64_t id)
     if (code != PRA_OK)
         return code == PRA_ERR_NOMEM ? nomem(s) : corrupt(s);
     int matches = pra_query_matches(s->query, labels->labels, labels->count);
-    return matches == 1 ? emit_samples(s, id) : matches; /* 0 is PRA_OK */
+    if (matches == 1 && s->listed >= UNCHECKED_SERIES)
+        matches = has_data(s, id);
+    if (matches != 1)
+        return matches; /* 0 is PRA_OK */
+    s->listed++;
+    return pra_series_list_add(s->list, labels->labels, labels->count, (uint64_t)id, s->err);
 }
 
 /* For each id that the bound statement gives. */
-static int emit_each(const scan *s, sqlite3_stmt *ids)
+static int list_each(scan *s, sqlite3_stmt *ids)
 {
     int rc, code = PRA_OK;
     while (code == PRA_OK && (rc = sqlite3_step(ids)) != SQLITE_DONE)
-        code = rc == SQLITE_ROW ? emit_series(s, sqlite3_column_int64(ids, 0)) : conn_error(s);
+        code = rc == SQLITE_ROW ? list_series(s, sqlite3_column_int64(ids, 0)) : conn_error(s);
     sqlite3_reset(ids);
     return code;
 }
@@ -103,7 +88,7 @@ static int emit_each(const scan *s, sqlite3_stmt *ids)
 /* ---- candidates */
 
 /* A statement with tenant, name and value bound. */
-static sqlite3_stmt *bound(const scan *s, int which, const pra__lookup *lookup, pra_str value)
+static sqlite3_stmt *bound(scan *s, int which, const pra__lookup *lookup, pra_str value)
 {
     sqlite3_stmt *stmt = pra__sql_stmt(s->conn, which);
     if (!stmt)
@@ -114,15 +99,15 @@ static sqlite3_stmt *bound(const scan *s, int which, const pra__lookup *lookup, 
     return stmt;
 }
 
-static int emit_value(const scan *s, const pra__lookup *lookup, pra_str value)
+static int list_value(scan *s, const pra__lookup *lookup, pra_str value)
 {
     sqlite3_stmt *stmt = bound(s, SQL_VALUE_SERIES, lookup, value);
-    return stmt ? emit_each(s, stmt) : conn_error(s);
+    return stmt ? list_each(s, stmt) : conn_error(s);
 }
 
 /* Moves to the first value (after NULL) or the next one of a range. Returns PRA_OK with a value,
  * PRA_DONE at the end, or an error. The value is in memory of the connection. */
-static int next_value(const scan *s, const pra__lookup *lookup, const pra_str *after, pra_str *out)
+static int next_value(scan *s, const pra__lookup *lookup, const pra_str *after, pra_str *out)
 {
     int which = after ? SQL_NEXT_VALUE : SQL_FIRST_VALUE;
     sqlite3_stmt *stmt = bound(s, which, lookup, after ? *after : lookup->prefix);
@@ -144,41 +129,41 @@ static int next_value(const scan *s, const pra__lookup *lookup, const pra_str *a
     return pra__str_starts_with(*out, lookup->prefix) ? PRA_OK : PRA_DONE;
 }
 
-static int emit_range(const scan *s, const pra__lookup *lookup)
+static int list_range(scan *s, const pra__lookup *lookup)
 {
     pra_str value;
     int code = next_value(s, lookup, NULL, &value);
     while (code == PRA_OK) {
-        if (pra_matcher_matches(lookup->matcher, value) != 0) /* emit_series meets errors again */
-            code = emit_value(s, lookup, value);
+        if (pra_matcher_matches(lookup->matcher, value) != 0) /* list_series meets errors again */
+            code = list_value(s, lookup, value);
         if (code == PRA_OK)
             code = next_value(s, lookup, &value, &value);
     }
     return code == PRA_DONE ? PRA_OK : code;
 }
 
-static int emit_lookup(const scan *s, const pra__lookup *lookup)
+static int list_lookup(scan *s, const pra__lookup *lookup)
 {
     if (lookup->kind == PRA__LOOKUP_RANGE)
-        return emit_range(s, lookup);
+        return list_range(s, lookup);
     int code = PRA_OK;
     for (size_t i = 0; code == PRA_OK && i < lookup->value_count; i++)
-        code = emit_value(s, lookup, lookup->values[i]);
+        code = list_value(s, lookup, lookup->values[i]);
     return code;
 }
 
-static int emit_all(const scan *s)
+static int list_all(scan *s)
 {
     sqlite3_stmt *stmt = pra__sql_stmt(s->conn, SQL_TENANT_SERIES);
     if (!stmt)
         return conn_error(s);
     sqlite3_bind_int64(stmt, 1, s->tenant);
-    return emit_each(s, stmt);
+    return list_each(s, stmt);
 }
 
 /* ---- the narrowest matcher */
 
-static int counted(const scan *s, sqlite3_stmt *stmt, int64_t *sum)
+static int counted(scan *s, sqlite3_stmt *stmt, int64_t *sum)
 {
     int64_t count = 0;
     if (pra__sql_once(stmt, &count) != SQLITE_ROW)
@@ -189,7 +174,7 @@ static int counted(const scan *s, sqlite3_stmt *stmt, int64_t *sum)
 
 /* All values from the prefix on and below its successor; a BLOB sorts after every text, so it
  * stands for "no upper bound". */
-static int count_range(const scan *s, const pra__lookup *lookup, int64_t limit, int64_t *sum)
+static int count_range(scan *s, const pra__lookup *lookup, int64_t limit, int64_t *sum)
 {
     sqlite3_stmt *stmt = bound(s, SQL_RANGE_COUNT, lookup, lookup->prefix);
     if (!stmt)
@@ -212,7 +197,7 @@ static int count_range(const scan *s, const pra__lookup *lookup, int64_t limit, 
 }
 
 /* The number of series a lookup leads to, counted no further than about limit. */
-static int count_lookup(const scan *s, const pra__lookup *lookup, int64_t limit, int64_t *sum)
+static int count_lookup(scan *s, const pra__lookup *lookup, int64_t limit, int64_t *sum)
 {
     *sum = 0;
     if (lookup->kind == PRA__LOOKUP_RANGE)
@@ -230,7 +215,7 @@ static int count_lookup(const scan *s, const pra__lookup *lookup, int64_t limit,
 
 /* Counts up to a limit that grows, so that the work is bounded by the narrowest matcher's.
  * *best stays NULL if every matcher accepts series without its label. */
-static int narrowest(const scan *s, const pra_matcher **best)
+static int narrowest(scan *s, const pra_matcher **best)
 {
     const int64_t first_limit = 64, last_limit = INT64_C(1) << 40;
     size_t n = pra_query_matcher_count(s->query), usable = 0;
@@ -262,7 +247,7 @@ static int narrowest(const scan *s, const pra_matcher **best)
     }
 }
 
-static int run_query(scan *s, pra_str tenant)
+static int run_select(scan *s, pra_str tenant)
 {
     sqlite3_stmt *stmt = pra__sql_stmt(s->conn, SQL_TENANT_FIND);
     if (!stmt)
@@ -276,10 +261,10 @@ static int run_query(scan *s, pra_str tenant)
     if (code != PRA_OK)
         return code;
     if (!best)
-        return emit_all(s);
+        return list_all(s);
     pra__lookup lookup;
     pra__lookup_init(&lookup, best);
-    return emit_lookup(s, &lookup);
+    return list_lookup(s, &lookup);
 }
 
 /* ---- the pool */
@@ -337,8 +322,10 @@ void pra__sql_pool_close(sql_store *store)
     store->pool = NULL;
 }
 
-int pra__sql_process_query(void *self, const pra_context *ctx, const pra_query *query,
-                           pra_series_sink *sink, pra_error *err)
+/* ---- the trait's entries */
+
+int pra__sql_select(void *self, const pra_context *ctx, const pra_query *query,
+                    pra_series_list *list, pra_error *err)
 {
     sql_store *store = self;
     sql_conn *conn = NULL;
@@ -346,10 +333,98 @@ int pra__sql_process_query(void *self, const pra_context *ctx, const pra_query *
     if (code != PRA_OK)
         return pra__sql_grade(code, err);
     uint64_t begun = pra__store_ticks();
-    scan s = {.conn = conn, .query = query, .sink = sink, .err = err};
-    code = pra__sql_begin(conn, SQL_BEGIN_READ) == SQLITE_OK ? run_query(&s, pra__store_tenant(ctx))
-                                                             : conn_error(&s);
+    scan s = {.conn = conn, .query = query, .list = list, .err = err};
+    code = pra__sql_begin(conn, SQL_BEGIN_READ) == SQLITE_OK
+               ? run_select(&s, pra__store_tenant(ctx))
+               : conn_error(&s);
     pra__sql_rollback(conn); /* it only read */
+    atomic_fetch_add(&store->stats.read_ns, pra__store_ticks() - begun);
+    pool_give(store, conn);
+    return pra__sql_grade(code, err);
+}
+
+/* The rows of a series from one of its two tables. */
+typedef struct cursor {
+    sqlite3_stmt *stmt;
+    int rc;
+    int64_t timestamp_ms; /* of the row at hand */
+} cursor;
+
+static void advance(cursor *c)
+{
+    c->rc = sqlite3_step(c->stmt);
+    if (c->rc == SQLITE_ROW)
+        c->timestamp_ms = sqlite3_column_int64(c->stmt, 0);
+}
+
+static cursor cursor_at(sql_conn *conn, int which, uint64_t id, int64_t start_ms, int64_t end_ms)
+{
+    cursor c = {pra__sql_stmt(conn, which), SQLITE_ERROR, 0};
+    if (!c.stmt)
+        return c;
+    sqlite3_bind_int64(c.stmt, 1, (int64_t)id);
+    sqlite3_bind_int64(c.stmt, 2, start_ms);
+    sqlite3_bind_int64(c.stmt, 3, end_ms);
+    advance(&c);
+    return c;
+}
+
+static int feed_row(pra__feed *feed, const cursor *c, bool histogram)
+{
+    uint64_t bits;
+    if (histogram)
+        return pra__feed_histogram(feed, pra__sql_column_blob(c->stmt, 1));
+    if (pra__sql_column_bits(c->stmt, 1, &bits) != PRA_OK)
+        return PRA_ERR_CORRUPT;
+    return pra__feed_sample(feed, c->timestamp_ms, bits);
+}
+
+/* Both cursors' rows in order of time. */
+static int feed_rows(pra__feed *feed, cursor *samples, cursor *histograms)
+{
+    int code = PRA_OK;
+    while (code == PRA_OK && (samples->rc == SQLITE_ROW || histograms->rc == SQLITE_ROW)) {
+        bool histogram =
+            samples->rc != SQLITE_ROW ||
+            (histograms->rc == SQLITE_ROW && histograms->timestamp_ms < samples->timestamp_ms);
+        cursor *c = histogram ? histograms : samples;
+        code = feed_row(feed, c, histogram);
+        advance(c);
+    }
+    return code == PRA_OK ? pra__feed_flush(feed) : code;
+}
+
+int pra__sql_fetch(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                   int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    sql_store *store = self;
+    sql_conn *conn = NULL;
+    pra__feed feed;
+    (void)ctx; /* ids are of all tenants, and none is used again while the store is open */
+    int code = pool_take(store, &conn, err);
+    if (code != PRA_OK)
+        return pra__sql_grade(code, err);
+    uint64_t begun = pra__store_ticks();
+    scan s = {.conn = conn, .err = err};
+    /* Without BEGIN: the transaction ends when both statements have been reset. What could not be
+     * ended before (out of memory) must not go on. */
+    if (!sqlite3_get_autocommit(conn->db))
+        pra__sql_rollback(conn);
+    int64_t end_ms = pra_query_end_ms(query);
+    cursor samples = cursor_at(conn, SQL_SAMPLES, id, from_ms, end_ms);
+    cursor histograms = {NULL, SQLITE_DONE, 0};
+    if (atomic_load(&store->histograms))
+        histograms = cursor_at(conn, SQL_HISTOGRAMS, id, from_ms, end_ms);
+    pra__feed_init(&feed, conn->alloc, &conn->histograms, sink, err);
+    code = feed_rows(&feed, &samples, &histograms);
+    if (code == PRA_OK && (samples.rc != SQLITE_DONE || histograms.rc != SQLITE_DONE))
+        code = conn_error(&s);
+    else if (code == PRA_ERR_CORRUPT)
+        code = corrupt(&s);
+    else if (code == PRA_ERR_NOMEM)
+        code = nomem(&s);
+    sqlite3_reset(samples.stmt);
+    sqlite3_reset(histograms.stmt);
     atomic_fetch_add(&store->stats.read_ns, pra__store_ticks() - begun);
     pool_give(store, conn);
     return pra__sql_grade(code, err);

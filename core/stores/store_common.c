@@ -6,12 +6,10 @@
 #include <string.h>
 #include <time.h>
 
-int pra__store_opts(const pra_store_opts *in, pra_store_opts *out, pra_error *err)
+static const uint64_t default_exemplar_retention_ms = 24 * 3600 * 1000;
+
+static int copy_opts(const pra_store_opts *in, pra_store_opts *out, pra_error *err)
 {
-    memset(out, 0, sizeof *out);
-    out->size = sizeof *out;
-    if (!in)
-        return PRA_OK;
     if (in->size < sizeof in->size)
         return pra__store_fail(err, PRA_ERR_INVALID_ARG, "pra_store_opts.size is not set");
     size_t known = in->size < sizeof *out ? in->size : sizeof *out;
@@ -20,8 +18,17 @@ int pra__store_opts(const pra_store_opts *in, pra_store_opts *out, pra_error *er
             return pra__store_fail(err, PRA_ERR_UNSUPPORTED_OPTION,
                                    "pra_store_opts holds an option this version does not know");
     memcpy(out, in, known);
-    out->size = sizeof *out;
     return PRA_OK;
+}
+
+int pra__store_opts(const pra_store_opts *in, pra_store_opts *out, pra_error *err)
+{
+    memset(out, 0, sizeof *out);
+    int code = in ? copy_opts(in, out, err) : PRA_OK;
+    out->size = sizeof *out;
+    if (!out->exemplar_retention_ms)
+        out->exemplar_retention_ms = default_exemplar_retention_ms;
+    return code;
 }
 
 void pra__store_log(const pra_store_opts *opts, int32_t level, const char *format, ...)
@@ -57,6 +64,12 @@ pra_str pra__store_tenant(const pra_context *ctx)
     if (ctx)
         pra_context_tenant(ctx, &tenant);
     return tenant;
+}
+
+bool pra__store_any(const pra_columns *cols)
+{
+    return cols->sample_count || cols->histogram_count || cols->exemplar_count ||
+           cols->metadata_count;
 }
 
 int64_t pra__store_now_ms(void)
@@ -248,10 +261,35 @@ void pra__ticker_stop(pra__ticker *t)
     t->running = false;
 }
 
-uint64_t pra__retention_interval_ms(uint64_t retention_ms)
+/* ---- retention */
+
+static int64_t cutoff(uint64_t retention_ms, int64_t now_ms)
+{
+    bool keep = !retention_ms || now_ms < 0 || retention_ms > (uint64_t)now_ms;
+    return keep ? INT64_MIN : now_ms - (int64_t)retention_ms;
+}
+
+pra__cutoffs pra__store_cutoffs(const pra_store_opts *opts, int64_t now_ms)
+{
+    pra__cutoffs c = {cutoff(opts->retention_ms, now_ms),
+                      cutoff(opts->exemplar_retention_ms, now_ms)};
+    if (c.exemplars_ms < c.data_ms)
+        c.exemplars_ms = c.data_ms;
+    return c;
+}
+
+bool pra__store_expires(const pra_store_opts *opts)
+{
+    return opts->retention_ms || opts->exemplar_retention_ms != PRA_UNLIMITED;
+}
+
+uint64_t pra__retention_interval_ms(const pra_store_opts *opts)
 {
     const uint64_t least = 1000, most = 3600 * 1000;
-    uint64_t interval = retention_ms / 20;
+    uint64_t shorter = opts->exemplar_retention_ms;
+    if (opts->retention_ms && opts->retention_ms < shorter)
+        shorter = opts->retention_ms;
+    uint64_t interval = shorter / 20;
     return interval < least ? least : interval > most ? most : interval;
 }
 
@@ -282,7 +320,7 @@ void pra__lookup_init(pra__lookup *out, const pra_matcher *matcher)
         out->prefix = (pra_str){NULL, 0};
 }
 
-/* ---- duplicate samples */
+/* ---- duplicates */
 
 uint64_t pra__double_bits(const double *value)
 {
@@ -291,40 +329,151 @@ uint64_t pra__double_bits(const double *value)
     return bits;
 }
 
-void pra__conflicts_add(pra__conflicts *c, int64_t timestamp_ms, uint64_t stored, uint64_t received)
+void pra__conflicts_add(pra__conflicts *c, int64_t timestamp_ms, pra__datum stored,
+                        pra__datum received)
 {
     if (c->count++ == 0) {
         c->timestamp_ms = timestamp_ms;
-        c->stored_bits = stored;
-        c->received_bits = received;
+        c->stored = stored;
+        c->received = received;
     }
 }
 
 /* NaNs are told apart by their bits, so show them. */
-static const char *format_value(char *out, size_t size, uint64_t bits)
+static const char *format_datum(char *out, size_t size, pra__datum datum, const char *histogram)
 {
     double value;
-    memcpy(&value, &bits, sizeof value);
-    if (bits == PRA_STALE_NAN_BITS)
+    memcpy(&value, &datum.bits, sizeof value);
+    if (datum.histogram)
+        snprintf(out, size, "%s", histogram);
+    else if (datum.bits == PRA_STALE_NAN_BITS)
         snprintf(out, size, "stale marker");
     else if (value != value)
-        snprintf(out, size, "NaN 0x%016llx", (unsigned long long)bits);
+        snprintf(out, size, "NaN 0x%016llx", (unsigned long long)datum.bits);
     else
         snprintf(out, size, "%.17g", value);
     return out;
 }
 
-void pra__conflicts_report(const pra__conflicts *c, pra_write_result *result, size_t series)
+void pra__conflicts_report(pra__conflicts *c, pra_write_result *result, size_t series)
 {
     if (!c->count)
         return;
     char stored[32], received[32], line[160];
-    int len =
-        snprintf(line, sizeof line, "duplicate sample for timestamp %lld: stored %s, received %s",
-                 (long long)c->timestamp_ms, format_value(stored, sizeof stored, c->stored_bits),
-                 format_value(received, sizeof received, c->received_bits));
-    pra_write_result_reject(result, PRA_DATUM_SAMPLE, series, c->count,
-                            (pra_str){line, (size_t)len});
+    bool histogram = c->received.histogram;
+    int len = snprintf(line, sizeof line, "duplicate %s for timestamp %lld: stored %s, received %s",
+                       histogram ? "histogram" : "sample", (long long)c->timestamp_ms,
+                       format_datum(stored, sizeof stored, c->stored, "a histogram"),
+                       format_datum(received, sizeof received, c->received,
+                                    c->stored.histogram ? "another one" : "a histogram"));
+    pra_write_result_reject(result, histogram ? PRA_DATUM_HISTOGRAM : PRA_DATUM_SAMPLE, series,
+                            c->count, (pra_str){line, (size_t)len});
+    *c = (pra__conflicts){0};
+}
+
+/* ---- feeding a sink */
+
+void pra__feed_init(pra__feed *feed, const pra_alloc *alloc, pra_write_request **scratch,
+                    pra_series_sink *sink, pra_error *err)
+{
+    feed->sink = sink;
+    feed->err = err;
+    feed->alloc = alloc;
+    feed->scratch = scratch;
+    feed->sample_count = feed->histogram_count = 0;
+}
+
+static int flush_samples(pra__feed *feed)
+{
+    size_t count = feed->sample_count;
+    feed->sample_count = 0;
+    return count ? pra_series_sink_samples(feed->sink, feed->times, feed->values, count, feed->err)
+                 : PRA_OK;
+}
+
+static int flush_histograms(pra__feed *feed)
+{
+    size_t count = feed->histogram_count;
+    pra_columns cols = {.size = sizeof cols};
+    if (!count)
+        return PRA_OK;
+    feed->histogram_count = 0;
+    int code = pra_write_request_columns(*feed->scratch, &cols);
+    return code == PRA_OK ? pra_series_sink_histograms(feed->sink, &cols, 0, count, feed->err)
+                          : code;
+}
+
+int pra__feed_flush(pra__feed *feed)
+{
+    int code = flush_samples(feed);
+    return code == PRA_OK ? flush_histograms(feed) : code;
+}
+
+int pra__feed_sample(pra__feed *feed, int64_t timestamp_ms, uint64_t bits)
+{
+    int code = PRA_OK;
+    if (feed->histogram_count || feed->sample_count == PRA__FEED_SAMPLES)
+        code = pra__feed_flush(feed);
+    feed->times[feed->sample_count] = timestamp_ms;
+    memcpy(&feed->values[feed->sample_count++], &bits, sizeof bits);
+    return code;
+}
+
+static int begin_histograms(pra__feed *feed)
+{
+    static const pra_label any = {{"a", 1}, {"b", 1}};
+    int code = PRA_OK;
+    if (*feed->scratch)
+        pra_write_request_reset(*feed->scratch);
+    else
+        code = pra_write_request_new(feed->alloc, feed->scratch);
+    return code == PRA_OK ? pra_write_request_add_series(*feed->scratch, &any, 1) : code;
+}
+
+int pra__feed_histogram(pra__feed *feed, pra_str data)
+{
+    int code = PRA_OK;
+    if (feed->sample_count || feed->histogram_count == PRA__FEED_HISTOGRAMS)
+        code = pra__feed_flush(feed);
+    if (code == PRA_OK && !feed->histogram_count)
+        code = begin_histograms(feed);
+    if (code != PRA_OK)
+        return code;
+    code = pra_write_request_add_histogram_encoded(*feed->scratch, data.ptr, data.len, feed->err);
+    feed->histogram_count += code == PRA_OK;
+    if (code == PRA_OK || code == PRA_ERR_NOMEM)
+        return code;
+    return pra_error_set_cstr(feed->err, PRA_ERR_CORRUPT, "the store holds a damaged histogram");
+}
+
+/* ---- metadata */
+
+pra_str pra__metadata_family(const pra_columns *cols, const pra_metadata *entry)
+{
+    static const pra_str metric_name = {"__name__", 8};
+    pra_str none = {NULL, 0};
+    if (entry->family.len || entry->series >= cols->series_count)
+        return pra__store_span(cols->base, entry->family);
+    for (uint32_t i = cols->label_offsets[entry->series];
+         i < cols->label_offsets[entry->series + 1]; i++)
+        if (pra__str_equal(pra__store_span(cols->base, cols->labels[i].name), metric_name))
+            return pra__store_span(cols->base, cols->labels[i].value);
+    return none;
+}
+
+static bool same_span(const char *base, pra_span a, pra_span b)
+{
+    return pra__str_equal(pra__store_span(base, a), pra__store_span(base, b));
+}
+
+bool pra__metadata_repeats(const pra_columns *cols, size_t index)
+{
+    if (index == 0)
+        return false;
+    const pra_metadata *entry = &cols->metadata[index], *before = entry - 1;
+    return entry->type == before->type && same_span(cols->base, entry->help, before->help) &&
+           same_span(cols->base, entry->unit, before->unit) &&
+           pra__str_equal(pra__metadata_family(cols, entry), pra__metadata_family(cols, before));
 }
 
 /* ---- metrics */

@@ -14,8 +14,8 @@
 
 /* ---- options and logging */
 
-/** Copies what this version knows of in (NULL = defaults). Returns 0, PRA_ERR_INVALID_ARG,
- * PRA_ERR_UNSUPPORTED_OPTION. */
+/** Copies what this version knows of in (NULL = defaults), defaults filled in. Returns 0,
+ * PRA_ERR_INVALID_ARG, PRA_ERR_UNSUPPORTED_OPTION. */
 int pra__store_opts(const pra_store_opts *in, pra_store_opts *out, pra_error *err);
 
 __attribute__((format(printf, 3, 4))) void pra__store_log(const pra_store_opts *opts, int32_t level,
@@ -28,6 +28,9 @@ int pra__store_nomem(pra_error *err);
 
 /** Tenant of a request; ctx may be NULL (no tenant). */
 pra_str pra__store_tenant(const pra_context *ctx);
+
+/** Whether a request holds anything to store. */
+bool pra__store_any(const pra_columns *cols);
 
 /** Wall clock, ms since the epoch. */
 int64_t pra__store_now_ms(void);
@@ -85,8 +88,20 @@ typedef struct pra__ticker {
 int pra__ticker_start(pra__ticker *t, uint64_t (*step)(void *self), void *self);
 /** Waits for a running step, not for a pause. Nothing if it was not started. */
 void pra__ticker_stop(pra__ticker *t);
-/** Pause between two sweeps for a retention. */
-uint64_t pra__retention_interval_ms(uint64_t retention_ms);
+
+/* ---- retention */
+
+/** What is older is to be deleted; INT64_MIN = nothing. */
+typedef struct pra__cutoffs {
+    int64_t data_ms; /* samples and histograms */
+    int64_t exemplars_ms;
+} pra__cutoffs;
+
+pra__cutoffs pra__store_cutoffs(const pra_store_opts *opts, int64_t now_ms);
+/** Whether anything is ever deleted. */
+bool pra__store_expires(const pra_store_opts *opts);
+/** Pause between two sweeps. */
+uint64_t pra__retention_interval_ms(const pra_store_opts *opts);
 
 /* ---- push-down of matchers */
 
@@ -108,19 +123,60 @@ typedef struct pra__lookup {
 
 void pra__lookup_init(pra__lookup *out, const pra_matcher *matcher);
 
-/* ---- duplicate samples [W-22]: same bits pass silently, others are refused */
+/* ---- duplicates [W-22]: same bits pass silently, others are refused; at one time a series has a
+ * sample or a histogram */
+
+/** What there is, or came, for a time. */
+typedef struct pra__datum {
+    bool histogram;
+    uint64_t bits; /* of a sample */
+} pra__datum;
 
 typedef struct pra__conflicts {
-    size_t count; /* refused samples of one series; the rest describes the first */
+    size_t count; /* refused data of one series and kind; the rest describes the first */
     int64_t timestamp_ms;
-    uint64_t stored_bits;
-    uint64_t received_bits;
+    pra__datum stored;
+    pra__datum received;
 } pra__conflicts;
 
 uint64_t pra__double_bits(const double *value);
-void pra__conflicts_add(pra__conflicts *c, int64_t timestamp_ms, uint64_t stored,
-                        uint64_t received);
-void pra__conflicts_report(const pra__conflicts *c, pra_write_result *result, size_t series);
+void pra__conflicts_add(pra__conflicts *c, int64_t timestamp_ms, pra__datum stored,
+                        pra__datum received);
+/** Reports and forgets them. */
+void pra__conflicts_report(pra__conflicts *c, pra_write_result *result, size_t series);
+
+/* ---- feeding a sink */
+
+enum { PRA__FEED_SAMPLES = 512, PRA__FEED_HISTOGRAMS = 64 };
+
+/** Data of one series on its way into a sink, in order of time, a piece at a time. Each function
+ * returns what the sink returned, PRA_ERR_NOMEM or PRA_ERR_CORRUPT. */
+typedef struct pra__feed {
+    pra_series_sink *sink;
+    pra_error *err;
+    const pra_alloc *alloc;
+    pra_write_request **scratch; /* of the caller: made when there are histograms */
+    size_t sample_count;
+    size_t histogram_count;
+    int64_t times[PRA__FEED_SAMPLES];
+    double values[PRA__FEED_SAMPLES];
+} pra__feed;
+
+void pra__feed_init(pra__feed *feed, const pra_alloc *alloc, pra_write_request **scratch,
+                    pra_series_sink *sink, pra_error *err);
+int pra__feed_sample(pra__feed *feed, int64_t timestamp_ms, uint64_t bits);
+/** data: as pra_histogram_encode writes it. */
+int pra__feed_histogram(pra__feed *feed, pra_str data);
+/** Hands on what waits. */
+int pra__feed_flush(pra__feed *feed);
+
+/* ---- metadata */
+
+/** What an entry of metadata describes: its family, or the __name__ of its series; empty if it
+ * describes nothing. */
+pra_str pra__metadata_family(const pra_columns *cols, const pra_metadata *entry);
+/** Whether entry number index says what the one before it said. */
+bool pra__metadata_repeats(const pra_columns *cols, size_t index);
 
 /* ---- metrics */
 

@@ -204,7 +204,7 @@ static void report(const scenario *s, sql_store *store, double seconds)
     double rows = (double)s->senders * s->requests * s->series * s->samples;
     double commits = (double)atomic_load(&stats->commits);
     double requests = (double)atomic_load(&stats->commit_requests);
-    bench_require((double)atomic_load(&stats->inserted) == rows, "rows are missing");
+    bench_require((double)atomic_load(&stats->inserted[PRA_DATUM_SAMPLE]) == rows, "rows are missing");
     bench_value(s->name, "rows a second", rows / seconds, "rows/s", -1);
     bench_value(s->name, "share of the time in SQLite",
                 100 * (double)atomic_load(&stats->write_ns) / 1e9 / seconds, "%", -1);

@@ -16,6 +16,8 @@
 #include "pra_stores.h"
 #include "remote/context.h"
 #include "remote/write_result.h"
+#include "stores/store_common.h"
+#include "support/asking.h"
 
 #define STR(literal)                                                                               \
     (pra_str)                                                                                      \
@@ -26,6 +28,16 @@
 /* Opens an empty store, or again the one that was closed. */
 static int open_store(const pra_alloc *alloc, const pra_store_opts *opts, pra_storage *out,
                       pra_error *err);
+
+/* Nothing is deleted but by the tests. */
+static const pra_store_opts keep_all = {.size = sizeof keep_all,
+                                        .exemplar_retention_ms = PRA_UNLIMITED};
+
+/* What is older than a time is to go. */
+static inline pra__cutoffs before(int64_t time_ms)
+{
+    return (pra__cutoffs){time_ms, time_ms};
+}
 
 struct fixture {
     pra_storage store;
@@ -75,6 +87,52 @@ static void add_bits(struct fixture *f, int64_t t, uint64_t bits)
 static void add_sample(struct fixture *f, int64_t t, double value)
 {
     assert_int_equal(pra_write_request_add_samples(f->request, &t, &value, NULL, 1), PRA_OK);
+}
+
+/* A histogram with one positive bucket that holds all of count; count < 0: floats, NaN: stale. */
+static void add_histogram(struct fixture *f, int64_t t, double count)
+{
+    static const pra_bucket_span spans[] = {{-2, 1}};
+    int64_t delta = 0;
+    double bucket = -count;
+    pra_histogram h = {.timestamp_ms = t, .schema = 3, .zero_threshold = 1e-128, .sum = count / 2};
+    pra_columns c = {.size = sizeof c,
+                     .histograms = &h,
+                     .histogram_count = 1,
+                     .bucket_spans = spans,
+                     .bucket_span_count = 1,
+                     .positive_deltas = &delta,
+                     .positive_delta_count = 1,
+                     .positive_counts = &bucket,
+                     .positive_count_count = 1};
+    if (count != count) {
+        uint64_t stale = PRA_STALE_NAN_BITS;
+        memcpy(&h.sum, &stale, sizeof h.sum);
+    } else if (count < 0) {
+        h.flags = PRA_HISTOGRAM_FLOAT | PRA_HISTOGRAM_ZERO_FLOAT;
+        memcpy(&h.count_bits, &bucket, sizeof bucket);
+        h.positive_spans = h.positive_counts = (pra_range){0, 1};
+    } else {
+        delta = (int64_t)count;
+        h.count_bits = (uint64_t)delta;
+        h.positive_spans = h.positive_deltas = (pra_range){0, 1};
+    }
+    assert_int_equal(pra_write_request_add_histogram(f->request, &c, 0), PRA_OK);
+}
+
+static void add_exemplar(struct fixture *f, const char *labels, int64_t t, double value)
+{
+    pra_label parsed[16];
+    size_t count = parse_labels(labels, parsed);
+    assert_int_equal(pra_write_request_add_exemplar(f->request, parsed, count, t, value), PRA_OK);
+}
+
+static void add_metadata(struct fixture *f, int32_t type, const char *family, const char *help,
+                         const char *unit)
+{
+    assert_int_equal(
+        pra_write_request_add_metadata(f->request, type, cstr(family), cstr(help), cstr(unit)),
+        PRA_OK);
 }
 
 /* Writes what was added; f->text then says what was refused. */
@@ -134,6 +192,41 @@ static void put_str(struct fixture *f, const char *base, pra_span s)
     }
 }
 
+static void put_value(struct fixture *f, const double *value)
+{
+    uint64_t bits;
+    memcpy(&bits, value, sizeof bits);
+    if ((bits & 0x7fffffffffffffff) > 0x7ff0000000000000)
+        put(f, "nan-%llx", (unsigned long long)bits);
+    else
+        put(f, "%.17g", *value);
+}
+
+/* " 5:h3/1.5": count and sum; "f" where they are floats. What add_histogram made is as it was. */
+static void put_histogram(struct fixture *f, const pra_columns *c, const pra_histogram *h)
+{
+    double count;
+    memcpy(&count, &h->count_bits, sizeof count);
+    bool floats = (h->flags & PRA_HISTOGRAM_FLOAT) != 0;
+    put(f, " %lld:h", (long long)h->timestamp_ms);
+    if (floats)
+        put(f, "f%.17g/", count);
+    else
+        put(f, "%llu/", (unsigned long long)h->count_bits);
+    put_value(f, &h->sum);
+    assert_int_equal(h->schema, 3);
+    assert_true(h->zero_threshold == 1e-128);
+    if (h->sum != h->sum)
+        return;
+    assert_int_equal(h->positive_spans.count, 1);
+    assert_int_equal(c->bucket_spans[h->positive_spans.start].offset, -2);
+    if (floats)
+        assert_true(c->positive_counts[h->positive_counts.start] == count);
+    else
+        assert_int_equal(c->positive_deltas[h->positive_deltas.start], h->count_bits);
+}
+
+/* Samples and histograms in order of time. */
 static void put_series(struct fixture *f, const pra_columns *c, size_t i)
 {
     for (uint32_t k = c->label_offsets[i]; k < c->label_offsets[i + 1]; k++) {
@@ -142,13 +235,16 @@ static void put_series(struct fixture *f, const pra_columns *c, size_t i)
         put(f, "=");
         put_str(f, c->base, c->labels[k].value);
     }
-    for (uint32_t k = c->sample_offsets[i]; k < c->sample_offsets[i + 1]; k++) {
-        uint64_t bits;
-        memcpy(&bits, &c->values[k], sizeof bits);
-        if ((bits & 0x7fffffffffffffff) > 0x7ff0000000000000)
-            put(f, " %lld:nan-%llx", (long long)c->timestamps_ms[k], (unsigned long long)bits);
-        else
-            put(f, " %lld:%.17g", (long long)c->timestamps_ms[k], c->values[k]);
+    uint32_t k = c->sample_offsets[i], h = c->histogram_offsets[i];
+    while (k < c->sample_offsets[i + 1] || h < c->histogram_offsets[i + 1]) {
+        if (k == c->sample_offsets[i + 1] ||
+            (h < c->histogram_offsets[i + 1] &&
+             c->histograms[h].timestamp_ms < c->timestamps_ms[k])) {
+            put_histogram(f, c, &c->histograms[h++]);
+        } else {
+            put(f, " %lld:", (long long)c->timestamps_ms[k]);
+            put_value(f, &c->values[k++]);
+        }
     }
     put(f, "\n");
 }
@@ -182,34 +278,26 @@ static void sort_lines(struct fixture *f, size_t count)
 }
 
 /* The decoded answer to a request of one query, as one line a series. */
-static void dump_answer(struct fixture *f, const pra_series_sink *sink)
+static void dump_answer(struct fixture *f, const pra_buffer *body)
 {
-    pra_buffer *out;
     pra_read_response *response;
-    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
-    assert_int_equal(pra_read_response_new(NULL, &response), PRA_OK);
-    assert_int_equal(pra_read_response_encode(&sink, 1, out, NULL), PRA_OK);
-    assert_int_equal(
-        pra_read_response_decode(response, pra_buffer_data(out), pra_buffer_len(out), NULL, NULL),
-        PRA_OK);
     pra_columns c = {.size = sizeof c};
+    assert_int_equal(pra_read_response_new(NULL, &response), PRA_OK);
+    assert_int_equal(pra_read_response_decode_snappy(response, pra_buffer_data(body),
+                                                     pra_buffer_len(body), NULL, NULL),
+                     PRA_OK);
     assert_int_equal(pra_read_response_columns(response, &c), PRA_OK);
     for (size_t i = 0; i < c.series_count; i++)
         put_series(f, &c, i);
     sort_lines(f, c.series_count);
     pra_read_response_free(response);
-    pra_buffer_free(out);
 }
 
-/* Asks for [start, end]; matchers "a=1", "a!=1", "a=~x", "a!~x", then NULL. */
-static int query_range(struct fixture *f, int64_t start, int64_t end, const char *const *matchers)
+/* A request of one query; matchers "a=1", "a!=1", "a=~x", "a!~x", then NULL. */
+static pra_read_request *new_query(int64_t start, int64_t end, const char *const *matchers)
 {
     static const char *const operators[] = {"=", "!=", "=~", "!~"};
     pra_read_request *request;
-    pra_series_sink *sink;
-    f->dump_len = 0;
-    put(f, "");
-    memset(&f->err, 0, sizeof f->err);
     assert_int_equal(pra_read_request_new(NULL, &request), PRA_OK);
     assert_int_equal(pra_read_request_add_query(request, start, end), PRA_OK);
     for (; *matchers; matchers++) {
@@ -221,13 +309,22 @@ static int query_range(struct fixture *f, int64_t start, int64_t end, const char
                                                       cstr(rest + strlen(operators[op]))),
                          PRA_OK);
     }
-    assert_int_equal(pra_read_request_compile(request, NULL, &f->err), PRA_OK);
-    assert_int_equal(pra_series_sink_new(NULL, start, end, NULL, &sink), PRA_OK);
-    int code = f->store.vtbl->process_query(f->store.self, &f->context,
-                                            pra_read_request_query(request, 0), sink, &f->err);
+    return request;
+}
+
+/* Asks for [start, end]; matchers as above. */
+static int query_range(struct fixture *f, int64_t start, int64_t end, const char *const *matchers)
+{
+    pra_read_request *request = new_query(start, end, matchers);
+    pra_buffer *body;
+    f->dump_len = 0;
+    put(f, "");
+    memset(&f->err, 0, sizeof f->err);
+    assert_int_equal(pra_buffer_new(NULL, &body), PRA_OK);
+    int code = ask_storage(&f->store, f->context.tenant, request, NULL, body, &f->err);
     if (code == PRA_OK)
-        dump_answer(f, sink);
-    pra_series_sink_free(sink);
+        dump_answer(f, body);
+    pra_buffer_free(body);
     pra_read_request_free(request);
     return code;
 }
@@ -238,6 +335,27 @@ static const char *query_all(struct fixture *f, const char *const *matchers)
 {
     assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
     return f->dump;
+}
+
+/* A row of the store's metrics, by its name without "pra_store_memory_" or the like. */
+static double metric(struct fixture *f, const char *name)
+{
+    static const char *const stores[] = {"memory", "sqlite"};
+    pra_buffer *out;
+    const char *found = NULL;
+    char line[96];
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    assert_int_equal(f->store.vtbl->metrics(f->store.self, out), PRA_OK);
+    assert_int_equal(pra_buffer_append(out, "", 1), PRA_OK);
+    for (size_t i = 0; !found && i < 2; i++) {
+        snprintf(line, sizeof line, "\npra_store_%s_%s ", stores[i], name);
+        found = strstr(pra_buffer_data(out), line);
+    }
+    if (!found)
+        fail_msg("no metric %s", name);
+    double value = strtod(found + strlen(line), NULL);
+    pra_buffer_free(out);
+    return value;
 }
 
 static size_t count_of_char(const char *text, char c)
@@ -255,7 +373,7 @@ static int setup(void **state)
     struct fixture *f = calloc(1, sizeof *f);
     assert_non_null(f);
     assert_int_equal(pra_write_request_new(NULL, &f->request), PRA_OK);
-    int code = open_store(NULL, NULL, &f->store, &f->err);
+    int code = open_store(NULL, &keep_all, &f->store, &f->err);
     if (code != PRA_OK)
         fail_msg("%s", f->err.message);
     *state = f;
