@@ -82,7 +82,7 @@ static void run_child(int pipe, const int64_t *start, unsigned seed)
     pra_storage store;
     pra_error err = {0};
     struct sender senders[THREADS];
-    if (pra_store_sqlite_open(NULL, path, NULL, &store, &err) != PRA_OK) {
+    if (pra_store_sqlite_open(NULL, path, &keep_all, &store, &err) != PRA_OK) {
         fprintf(stderr, "open failed: %s\n", err.message);
         _exit(5);
     }
@@ -153,10 +153,10 @@ static void verify(const struct progress *p, int64_t *start)
     pra_storage store;
     pra_error err = {0};
     int64_t all = 0;
-    check(pra_store_sqlite_open(NULL, path, NULL, &store, &err) == PRA_OK, err.message);
+    check(pra_store_sqlite_open(NULL, path, &keep_all, &store, &err) == PRA_OK, err.message);
     for (uint32_t i = 0; i < THREADS; i++) {
         int64_t stored = stored_of(&store, i, p->sent[i]);
-        check(stored >= p->acknowledged[i], "an acknowledged sample is lost");
+        check(stored >= p->acknowledged[i], "something acknowledged is lost");
         check(stored == p->acknowledged[i] || stored == p->sent[i], "half a request is stored");
         start[i] = stored;
         all += stored;
@@ -190,7 +190,7 @@ int main(int argc, char **argv)
             kept += start[i] - p.acknowledged[i];
         }
     }
-    printf("%lld samples acknowledged, none lost; %lld stored though the kill came before the "
+    printf("%lld acknowledged, none lost; %lld stored though the kill came before the "
            "answer\n",
            (long long)acknowledged, (long long)kept);
     remove_store(path);

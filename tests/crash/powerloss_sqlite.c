@@ -121,10 +121,10 @@ static void check_loss(void)
     int64_t all = 0;
     if (!loss.pending)
         return;
-    check(pra_store_sqlite_open(NULL, after_path, NULL, &store, &err) == PRA_OK, err.message);
+    check(pra_store_sqlite_open(NULL, after_path, &keep_all, &store, &err) == PRA_OK, err.message);
     for (uint32_t i = 0; i < THREADS; i++) {
         int64_t stored = stored_of(&store, i, loss.sent[i]);
-        check(stored >= loss.acknowledged[i], "an acknowledged sample is lost");
+        check(stored >= loss.acknowledged[i], "something acknowledged is lost");
         check(stored == loss.acknowledged[i] || stored == loss.sent[i], "half a request is stored");
         all += stored;
     }
@@ -163,7 +163,7 @@ int main(int argc, char **argv)
     pra_storage store;
     pra_error err = {0};
     pra_write_request *request = NULL;
-    check(pra_store_sqlite_open(NULL, path, NULL, &store, &err) == PRA_OK, err.message);
+    check(pra_store_sqlite_open(NULL, path, &keep_all, &store, &err) == PRA_OK, err.message);
     check(pra_write_request_new(NULL, &request) == PRA_OK, "out of memory");
     sqlite3_wal_autocheckpoint(((sql_store *)store.self)->writer.db, 10);
     for (int i = 0; i < requests; i++)
@@ -171,7 +171,7 @@ int main(int argc, char **argv)
     pra_write_request_free(request);
     store.vtbl->destroy(store.self);
     check_loss();
-    printf("power lost %d times, no acknowledged sample with it\n", losses);
+    printf("power lost %d times, nothing acknowledged with it\n", losses);
     remove_store(path);
     remove_store(synced_path);
     remove_store(after_path);
