@@ -30,10 +30,11 @@ pra_log cli_log_sink(cli_log *log);
 /* ---- storage.c */
 
 typedef struct cli_storage_opts {
-    const char *address; /* "memory", "sqlite:PATH", "lua:SCRIPT" */
-    uint64_t retention_ms;
-    uint32_t workers; /* requests that can be in the storage at one time */
-    cli_log *log;     /* outlives the storage */
+    const char *address;            /* "memory", "sqlite:PATH", "lua:SCRIPT" */
+    uint64_t retention_ms;          /* 0 = everything is kept */
+    uint64_t exemplar_retention_ms; /* PRA_UNLIMITED = as long as samples */
+    uint32_t workers;               /* requests that can be in the storage at one time */
+    cli_log *log;                   /* outlives the storage */
 } cli_storage_opts;
 
 /* Opens what --storage names. As pra_store_open. */

@@ -18,7 +18,7 @@ enum { MOST_WORKERS = 1024 };
 struct settings {
     const char *storage, *tenant_header, *log_level, *log_format;
     const char *web_config, *bearer_tokens; /* NULL = none */
-    uint64_t retention_ms;
+    uint64_t retention_ms, exemplar_retention_ms;
     cli_list listen;
     uint64_t max_connections, workers, idle_timeout_ms, read_timeout_ms, grace_ms;
     uint64_t body_size, decoded_size, request_memory;
@@ -52,6 +52,8 @@ static int parse(struct settings *v, int argc, char **argv)
          "Where samples are kept: memory, sqlite:PATH (created if absent), or lua:SCRIPT."},
         {"storage.retention", CLI_DURATION, &v->retention_ms, "0",
          "Delete samples older than this, e.g. 90d. 0 keeps everything."},
+        {"storage.exemplar-retention", CLI_DURATION, &v->exemplar_retention_ms, "1d",
+         "The same for exemplars. 0 keeps them as long as samples."},
         {"tenant.header", CLI_TEXT, &v->tenant_header, "X-Scope-OrgID",
          "Header that names the tenant. Empty: everyone shares one store."},
         {"Web", 0, NULL, NULL, NULL},
@@ -127,7 +129,11 @@ static uint32_t timeout(uint64_t ms)
 static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
 {
     pra_storage storage;
-    const cli_storage_opts open = {v->storage, v->retention_ms, fit(v->workers), &v->log};
+    const cli_storage_opts open = {.address = v->storage,
+                                   .retention_ms = v->retention_ms,
+                                   .exemplar_retention_ms = limit(v->exemplar_retention_ms),
+                                   .workers = fit(v->workers),
+                                   .log = &v->log};
     int rc = cli_open_storage(&open, &storage, err);
     if (rc)
         return rc;

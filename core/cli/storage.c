@@ -67,6 +67,7 @@ int cli_open_storage(const cli_storage_opts *opts, pra_storage *out, pra_error *
         address = "memory:";
     pra_store_opts store = {.size = sizeof(store),
                             .retention_ms = opts->retention_ms,
+                            .exemplar_retention_ms = opts->exemplar_retention_ms,
                             .log = {opts->log, cli_log_message}};
     int rc = pra_store_open(NULL, (pra_str){address, strlen(address)}, &store, out, err);
     if (rc)
