@@ -21,7 +21,7 @@ struct settings {
     uint64_t retention_ms, exemplar_retention_ms;
     cli_list listen;
     uint64_t max_connections, workers, idle_timeout_ms, read_timeout_ms, grace_ms;
-    uint64_t body_size, decoded_size, request_memory;
+    uint64_t body_size, decoded_size, request_memory, pending_memory;
     uint64_t labels, name_length, value_length, read_samples, response_size;
     uint64_t read_queries, read_matchers, pattern_length, pattern_memory;
     cli_log log;
@@ -66,8 +66,9 @@ static int parse(struct settings *v, int argc, char **argv)
         {"web.bearer-token-file", CLI_TEXT, &v->bearer_tokens, NULL,
          "Tokens that clients may show instead of a password: one per line, with a name before it "
          "if wanted. Read again when it changes."},
-        {"web.max-connections", CLI_NUMBER, &v->max_connections, "512",
-         "Most connections at one time per listen address; further ones are refused."},
+        {"web.max-connections", CLI_NUMBER, &v->max_connections, "4096",
+         "Most connections at one time per listen address; for one more the longest idle one is "
+         "closed."},
         {"web.workers", CLI_NUMBER, &v->workers, "8",
          "Most requests in the storage at one time; further ones wait."},
         {"web.idle-timeout", CLI_DURATION, &v->idle_timeout_ms, "6m",
@@ -83,6 +84,9 @@ static int parse(struct settings *v, int argc, char **argv)
          "A request body after decompression."},
         {"limit.request-memory", CLI_SIZE, &v->request_memory, "128MiB",
          "Memory that one request may need."},
+        {"limit.pending-memory", CLI_SIZE, &v->pending_memory, "512MiB",
+         "Bodies that wait for their end or a worker, together, and as much again for large "
+         "answers that are being sent."},
         {"limit.labels-per-series", CLI_NUMBER, &v->labels, "1000", "Labels of one series."},
         {"limit.label-name-length", CLI_SIZE, &v->name_length, "64KiB", "A label's name."},
         {"limit.label-value-length", CLI_SIZE, &v->value_length, "1MiB", "A label's value."},
@@ -166,6 +170,7 @@ static int make_server(struct settings *v, pra_handler *handler, pra_server **ou
                                   .workers = fit(v->workers),
                                   .idle_timeout_ms = timeout(v->idle_timeout_ms),
                                   .body_timeout_ms = timeout(v->read_timeout_ms),
+                                  .max_pending_bytes = limit(v->pending_memory),
                                   .log = cli_log_sink(&v->log),
                                   .description_cstr = v->storage,
                                   .web_config_file_cstr = v->web_config,

@@ -38,15 +38,17 @@ typedef struct pra_server_opts {
      * address of this machine; NULL = one, "127.0.0.1:9201". Only read by pra_server_new. */
     const char *const *listen_cstr;
     size_t listen_count;
-    uint32_t max_connections; /**< per listen address; some more get 503, others are closed;
-                                   lowered to what the limit of open files allows; default 512 */
+    uint32_t max_connections; /**< per listen address; for one more the longest idle one is closed;
+                                   if none is idle, some get 503 and others wait or are closed;
+                                   lowered to what the limit of open files allows; default 4,096,
+                                   some 50 KiB each when idle */
     uint32_t workers;         /**< requests in the handler at one time; default 8 */
     uint32_t idle_timeout_ms; /**< between requests; default 360,000: longer than a Go client's 5
                                  minutes, so that it closes first */
     uint32_t
         header_timeout_ms;    /**< from the first byte to the end of the headers; default 10,000 */
-    uint32_t body_timeout_ms; /**< from the end of the headers to the end of the body, and the
-                                 longest pause of a client taking its answer; default 60,000 */
+    uint32_t body_timeout_ms; /**< from the end of the headers to the end of the body, and for a
+                                 client to take each 16 KiB of its answer; default 60,000 */
     uint32_t worker_wait_ms;  /**< how long a request waits for a worker before it gets 503;
                                  default 30,000 */
     pra_log log;              /**< fn NULL = no log */

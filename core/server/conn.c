@@ -15,6 +15,9 @@
 #define NEVER UINT64_MAX
 enum { LINGER_MS = 2000 };
 
+/* What a client has to take of an answer in the time it has, to get as much time again. */
+enum { PROGRESS_BYTES = 16 << 10 };
+
 uint64_t pra__now_us(void)
 {
     struct timespec t;
@@ -122,11 +125,10 @@ static const char *overdue(enum pra__phase phase)
 /* Brings one connection's deadline up to date; cuts it off and returns true when its time is up. */
 static bool inspect(pra__conn *c, uint64_t now)
 {
-    if (c->phase == PRA__IDLE || c->phase == PRA__SENDING) {
-        uint64_t mark = socket_mark(c->fd, c->phase);
-        if (mark != c->mark) /* a first byte came, or some of the answer was taken */
-            enter(c, c->phase == PRA__IDLE ? PRA__HEAD : PRA__SENDING);
-    }
+    if (c->phase == PRA__IDLE && socket_mark(c->fd, c->phase) != c->mark)
+        enter(c, PRA__HEAD); /* a first byte came */
+    if (c->phase == PRA__SENDING && socket_mark(c->fd, c->phase) >= c->mark + PROGRESS_BYTES)
+        enter(c, PRA__SENDING);
     if (now < c->deadline_ms)
         return false;
     if (c->phase != PRA__IDLE)
@@ -230,6 +232,33 @@ static void describe(pra__conn *c)
     }
 }
 
+/* The connection that has been idle longest, or NULL. conns_lock is held. */
+static pra__conn *longest_idle(pra_server *s)
+{
+    pra__conn *found = NULL;
+    for (pra__conn *c = s->conns; c; c = c->next)
+        if (c->phase == PRA__IDLE && !c->surplus && c->deadline_ms != NEVER &&
+            (!found || c->deadline_ms < found->deadline_ms))
+            found = c;
+    return found;
+}
+
+/* Closes one idle connection. false: there is none. */
+static bool make_room(pra_server *s)
+{
+    pra__conn *c;
+    pthread_mutex_lock(&s->conns_lock);
+    while ((c = longest_idle(s)) && socket_mark(c->fd, PRA__IDLE) != c->mark)
+        enter(c, PRA__HEAD); /* a request has just come */
+    if (c) {
+        c->deadline_ms = NEVER;
+        (void)shutdown(c->fd, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&s->conns_lock);
+    atomic_fetch_add(&s->metrics.evicted, c != NULL);
+    return c;
+}
+
 static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *info =
@@ -241,8 +270,9 @@ static pra__conn *open_conn(pra_server *s, struct MHD_Connection *mhd)
     c->server = s;
     c->mhd = mhd;
     c->fd = info->connect_fd;
-    c->surplus =
-        atomic_fetch_add(&s->metrics.connections, 1) >= s->opts.max_connections * s->listener_count;
+    c->surplus = atomic_fetch_add(&s->metrics.connections, 1) >=
+                     s->opts.max_connections * s->listener_count &&
+                 !make_room(s);
     describe(c);
     bool usable = pra__entrance_open(c);
     pthread_mutex_lock(&s->conns_lock);

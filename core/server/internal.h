@@ -27,8 +27,9 @@
 #include "log.h"
 #include "metrics.h"
 
-/* Per connection, for the head and one read: a head of 64 KiB has room. */
-enum { CONNECTION_BYTES = 96 << 10 };
+/* Per connection, for the head and one read or write; libmicrohttpd clears all of it after each
+ * request, so an idle connection holds it. A head of 24 KiB has room. */
+enum { CONNECTION_BYTES = 32 << 10 };
 
 /* An answer; status is 0 while there is none. With a status and without a response there was no
  * memory for it. */
@@ -42,7 +43,7 @@ enum pra__phase {
     PRA__HEAD,   /* the first bytes of a request are there; header timeout */
     PRA__BODY,   /* reading the body; body timeout */
     PRA__BUSY,   /* waiting for or in a worker; none */
-    PRA__SENDING /* body timeout since the client last took something */
+    PRA__SENDING /* body timeout since the client last took 16 KiB */
 };
 
 /* One connection; the request it carries lives in it. */

@@ -215,6 +215,9 @@ static int write_gauges(pra__metrics *m, uint32_t workers, pra_buffer *out)
         rc = single(out, "pra_accepted_connections_total", "counter", "Connections accepted.",
                     atomic_load(&m->accepted));
     if (!rc)
+        rc = single(out, "pra_evicted_connections_total", "counter",
+                    "Idle connections closed to make room for new ones.", atomic_load(&m->evicted));
+    if (!rc)
         rc = single(out, "pra_pending_bytes", "gauge",
                     "Memory of bodies that wait for their end or a worker.",
                     atomic_load(&m->pending_bytes));

@@ -31,7 +31,7 @@ typedef struct pra__metrics {
         const char *reason;
         uint64_t count;
     } refused[PRA__OUTCOMES];
-    atomic_uint_fast64_t connections, accepted, workers_busy, read_queries, pending_bytes,
+    atomic_uint_fast64_t connections, accepted, evicted, workers_busy, read_queries, pending_bytes,
         pending_answer_bytes;
 } pra__metrics;
 

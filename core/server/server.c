@@ -17,6 +17,13 @@ enum { SPARE_FILES = 24 };
 /* Connections beyond the limit that are still told so; libmicrohttpd closes those beyond. */
 enum { SURPLUS_CONNECTIONS = 32 };
 
+/* Refuse what the protocol forbids (level 1 of later versions is what they call strict). */
+#if MHD_VERSION >= 0x00097701
+#define STRICTNESS MHD_OPTION_CLIENT_DISCIPLINE_LVL
+#else
+#define STRICTNESS MHD_OPTION_STRICT_FOR_CLIENT
+#endif
+
 int pra_server_opts_init(pra_server_opts *opts, size_t size)
 {
     if (!opts || size < sizeof(opts->size))
@@ -45,7 +52,7 @@ static int read_opts(const pra_server_opts *opts, pra_server_opts *out)
             return PRA_ERR_UNSUPPORTED_OPTION;
     if (opts)
         memcpy(out, opts, given < known ? given : known);
-    default_u32(&out->max_connections, 512);
+    default_u32(&out->max_connections, 4096);
     if (out->max_connections > INT32_MAX)
         out->max_connections = INT32_MAX;
     default_u32(&out->workers, 8);
@@ -238,6 +245,8 @@ static void mhd_log(void *cls, const char *fmt, va_list args)
     bool threads = strstr(fmt, "create a new thread"), files = strstr(fmt, "resource limit");
     char text[256], quoted[300] = "";
     uint64_t dropped;
+    if (strstr(fmt, "Error processing request")) /* refused before we saw it, or in its body */
+        pra__metrics_refused(&s->metrics, "http");
     if (files) {
         const struct timespec pause = {0, 100 * 1000000};
         (void)nanosleep(&pause, NULL);
@@ -282,8 +291,8 @@ static struct MHD_Daemon *start_daemon(pra_server *s, pra__listener *l)
         flags, 0, NULL, NULL, pra__request, s, MHD_OPTION_EXTERNAL_LOGGER, mhd_log, s,
         MHD_OPTION_LISTEN_SOCKET, l->fd, MHD_OPTION_CONNECTION_LIMIT,
         s->opts.max_connections + s->surplus, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, MHD_OPTION_STRICT_FOR_CLIENT,
-        1, MHD_OPTION_THREAD_STACK_SIZE, (size_t)s->opts.stack_bytes, MHD_OPTION_NOTIFY_CONNECTION,
+        (size_t)CONNECTION_BYTES, MHD_OPTION_CONNECTION_TIMEOUT, 0u, STRICTNESS, 1,
+        MHD_OPTION_THREAD_STACK_SIZE, (size_t)s->opts.stack_bytes, MHD_OPTION_NOTIFY_CONNECTION,
         pra__conn_notify, s, MHD_OPTION_URI_LOG_CALLBACK, pra__request_line, s,
         MHD_OPTION_NOTIFY_COMPLETED, pra__request_completed, s, MHD_OPTION_ARRAY,
         pra__entrance_options(s), MHD_OPTION_END);

@@ -188,8 +188,7 @@ def test_framing(serve, piece):
 def test_heads_that_are_too_large_are_told_so(serve):
     """Also to a client that reads only when it has sent everything."""
     server = serve("--storage=memory")
-    for size, statuses in ((20_000, [400, 404]), (70_000, [431, 431]), (95_000, [431, 414]),
-                           (3_000_000, [431, 414])):
+    for size, statuses in (20_000, [400, 404]), (70_000, [431, 414]), (3_000_000, [431, 414]):
         field = exchange(server, HEAD + b"X: " + b"a" * size + b"\r\n\r\n")
         target = exchange(server, b"GET /" + b"a" * size + b" HTTP/1.1\r\nHost: a\r\n\r\n")
         assert field + target == statuses, size

@@ -3,6 +3,7 @@
 #include "server_fixture.h"
 
 #include <fcntl.h>
+#include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -58,29 +59,46 @@ static void slow_heads_bodies_and_idle_connections_are_cut_off(void **state)
     finish(&f);
 }
 
+/* One byte after the other, until the server ends the connection. */
 static void trickling_does_not_extend_a_deadline(void **state)
 {
     (void)state;
     enum { MOST = 20000 };
+#define CHUNKED "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO "Transfer-Encoding: chunked\r\n\r\n"
+    static const struct {
+        const char *begin, *again;
+    } clients[] = {
+        {"", "\r\n"},
+        {"", "G"},
+        {"GET /", "a"},
+        {"POST /write HTTP/1.1\r\nX: ", "a"},
+        {"POST /write HTTP/1.1\r\nHost: a\r\n", "X: a\r\n"},
+        {"POST /write HTTP/1.1\r\nHost: a\r\n" PROTO "Content-Length: 100000\r\n\r\n", "a"},
+        {CHUNKED, "0"},
+        {CHUNKED "5;", "a"},
+        {CHUNKED "fffff\r\n", "a"},
+        {CHUNKED, "1\r\na\r\n"},
+        {CHUNKED "0\r\n", "X: a\r\n"},
+    };
     struct fixture f;
     prepare(&f);
     f.opts.header_timeout_ms = 60;
     f.opts.body_timeout_ms = 60;
     start(&f);
-    for (int body = 0; body < 2; body++) {
+    for (size_t i = 0; i < sizeof(clients) / sizeof(clients[0]); i++) {
+        const char *again = clients[i].again;
         struct http_client c;
         int sent = 0;
         http_open(&c, f.port);
-        (void)http_send_text(&c, body ? "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO
-                                        "Content-Length: 100000\r\n\r\n"
-                                      : "POST /write HTTP/1.1\r\nX: ");
-        while (sent < MOST && http_send_text(&c, "a")) { /* 100 s unless cut off */
-            sent++;
+        (void)http_send_text(&c, clients[i].begin);
+        while (sent < MOST && http_send(&c, again + sent % (int)strlen(again), 1)) {
+            sent++; /* 100 s unless cut off */
             pause_ms(5);
         }
         assert_true(sent < MOST);
         http_close(&c);
     }
+    assert_int_equal(f.store.samples, 0);
     finish(&f);
 }
 
@@ -180,6 +198,32 @@ static void reader_that_stops_reading_is_cut_off(void **state)
     finish(&f);
 }
 
+/* One byte after the other, as slowly as it may. */
+static void reader_that_trickles_is_cut_off(void **state)
+{
+    (void)state;
+    enum { MOST = 20000 };
+    struct fixture f;
+    struct http_client c;
+    char byte;
+    int taken = 0;
+    prepare(&f);
+    f.opts.body_timeout_ms = 60;
+    f.store.answer_samples = 3000000;
+    start(&f);
+    assert_int_equal(begin_read(&f, &c), 200);
+    for (bool there = true; there && taken < MOST; taken++) {
+        struct http_answer a = get(&f, "GET", "/metrics");
+        there = strstr(a.body, "pra_connections 2\n") != NULL;
+        free(a.body);
+        pause_ms(5);
+        (void)recv(c.fd, &byte, 1, 0);
+    }
+    assert_true(taken < MOST);
+    http_close(&c);
+    finish(&f);
+}
+
 /* ---- workers */
 
 struct sender {
@@ -274,15 +318,19 @@ static void no_memory_gives_503_and_passes(void **state)
 static void connections_beyond_the_limit_are_told_so(void **state)
 {
     (void)state;
+    enum { MOST = 4 };
     struct fixture f;
-    struct http_client held[4], c;
+    struct sender held[MOST];
+    struct http_client c;
     prepare(&f);
-    f.opts.max_connections = 4;
+    f.opts.max_connections = MOST;
     start(&f);
-    for (int i = 0; i < 4; i++) {
-        http_open(&held[i], f.port);
-        assert_int_equal(post(&held[i], write_body, WRITE_LEN), 204);
+    gate(&f.store, 1);
+    for (int i = 0; i < MOST; i++) {
+        held[i].f = &f;
+        assert_int_equal(pthread_create(&held[i].thread, NULL, send_one, &held[i]), 0);
     }
+    await_inside(&f.store, MOST);
     http_open(&c, f.port);
     assert_int_equal(post(&c, write_body, WRITE_LEN), 503);
     assert_true(http_ends(&c));
@@ -290,11 +338,43 @@ static void connections_beyond_the_limit_are_told_so(void **state)
     struct http_answer a = get(&f, "GET", "/-/healthy");
     assert_int_equal(a.status, 200);
     free(a.body);
-    assert_int_equal(post(&held[0], write_body, WRITE_LEN), 204);
-    for (int i = 0; i < 4; i++)
-        http_close(&held[i]);
+    gate(&f.store, 0);
+    for (int i = 0; i < MOST; i++) {
+        pthread_join(held[i].thread, NULL);
+        assert_int_equal(held[i].status, 204);
+    }
     while (post_alone(&f) != 204) /* until it has noticed */
         pause_ms(1);
+    finish(&f);
+}
+
+static void a_new_connection_takes_the_place_of_the_longest_idle_one(void **state)
+{
+    (void)state;
+    enum { MOST = 4 };
+    struct fixture f;
+    struct http_client held[MOST], c[2];
+    prepare(&f);
+    f.opts.max_connections = MOST;
+    start(&f);
+    for (int i = 0; i < MOST; i++) {
+        http_open(&held[i], f.port);
+        assert_int_equal(post(&held[i], write_body, WRITE_LEN), 204);
+        pause_ms(2); /* idle times are counted in milliseconds */
+    }
+    assert_int_equal(post(&held[0], write_body, WRITE_LEN), 204);
+    for (int i = 0; i < 2; i++) {
+        http_open(&c[i], f.port);
+        assert_int_equal(post(&c[i], write_body, WRITE_LEN), 204);
+        assert_true(http_ends(&held[1 + i]));
+        http_close(&held[1 + i]);
+    }
+    await_metric(&f, "pra_evicted_connections_total "); /* and closes one more for this */
+    assert_int_equal(post(&held[0], write_body, WRITE_LEN), 204);
+    http_close(&held[0]);
+    http_close(&held[3]);
+    for (int i = 0; i < 2; i++)
+        http_close(&c[i]);
     finish(&f);
 }
 
@@ -620,9 +700,11 @@ int main(void)
         cmocka_unit_test(slow_readers_hold_no_worker),
         cmocka_unit_test(answers_not_taken_are_bounded_together),
         cmocka_unit_test(reader_that_stops_reading_is_cut_off),
+        cmocka_unit_test(reader_that_trickles_is_cut_off),
         cmocka_unit_test(workers_bound_the_requests_in_the_storage),
         cmocka_unit_test(waiting_too_long_for_a_worker_gives_503),
         cmocka_unit_test(connections_beyond_the_limit_are_told_so),
+        cmocka_unit_test(a_new_connection_takes_the_place_of_the_longest_idle_one),
         cmocka_unit_test(no_memory_gives_503_and_passes),
         cmocka_unit_test(stop_finishes_what_is_in_flight),
         cmocka_unit_test(stop_cuts_off_what_takes_longer_than_the_grace),
