@@ -7,17 +7,11 @@
 
 #include "base/error.h"
 
-enum {
-    KEY_SAMPLE = prom_TimeSeries_samples_tag << 3 | PRA__WIRE_BYTES,
-    KEY_VALUE = prom_Sample_value_tag << 3 | PRA__WIRE_FIXED64,
-    KEY_TIMESTAMP = prom_Sample_timestamp_tag << 3 | PRA__WIRE_VARINT
-};
-
 /* The numbers of 1.0 are those of 2.0. */
-_Static_assert((int)prom_TimeSeries_samples_tag == (int)prom2_TimeSeries_samples_tag &&
-                   (int)prom_Sample_value_tag == (int)prom2_Sample_value_tag &&
-                   (int)prom_Sample_timestamp_tag == (int)prom2_Sample_timestamp_tag,
-               "samples are read in one way");
+_Static_assert(prom_TimeSeries_samples_tag == 2 && prom2_TimeSeries_samples_tag == 2 &&
+                   prom_Sample_value_tag == 1 && prom2_Sample_value_tag == 1 &&
+                   prom_Sample_timestamp_tag == 2 && prom2_Sample_timestamp_tag == 2,
+               "pra__plain_sample has their keys");
 
 /* ---- labels */
 
@@ -69,15 +63,6 @@ static int room_for_sample(struct pra__columns *c)
     return pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, need);
 }
 
-/* The low 7 bits of each of the low size bytes of v, side by side. */
-static uint64_t join_varint(uint64_t v, size_t size)
-{
-    v &= ~UINT64_C(0) >> (64 - 8 * size);
-    v = (v & 0x007f007f007f007f) | (v & 0x7f007f007f007f00) >> 1;
-    v = (v & 0x00003fff00003fff) | (v & 0x3fff00003fff0000) >> 2;
-    return (v & 0x000000000fffffff) | (v & 0x0fffffff00000000) >> 4;
-}
-
 void pra__take_plain_samples(struct pra__decoder *d)
 {
     struct pra__columns *c = d->cols;
@@ -86,20 +71,12 @@ void pra__take_plain_samples(struct pra__decoder *d)
     int64_t *timestamps = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS);
     double *values = PRA__COLUMN(double, c, PRA__COL_VALUES);
     const uint8_t *p = d->in.pos, *end = d->in.end;
-
-    while (n < full && d->stop - p >= 20 && p[0] == KEY_SAMPLE && p[2] == KEY_VALUE &&
-           p[11] == KEY_TIMESTAMP) {
-        size_t size = (size_t)p[1] - 10; /* of the varint */
-        if (size - 1 >= 8 || (size_t)(end - p) < size + 12)
+    while (n < full && d->stop - p >= PRA__SAMPLE_LOAD) {
+        const size_t size = pra__plain_sample(p, (size_t)(end - p), &timestamps[n], &values[n]);
+        if (size == 0)
             break;
-        uint64_t raw = pra__load64(p + 12);
-        uint64_t last = ~raw & UINT64_C(0x8080808080808080);
-        if (last == 0 || (size_t)__builtin_ctzll(last) != size * 8 - 1)
-            break;
-        uint64_t value = pra__load64(p + 3);
-        memcpy(&values[n], &value, sizeof(value));
-        timestamps[n++] = (int64_t)join_varint(raw, size);
-        p += size + 12;
+        n++;
+        p += size;
     }
     c->col[PRA__COL_TIMESTAMPS].len = n;
     d->in.pos = p;

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Remote write 2.0 against 1.0 of the same data: decoding and encoding. */
+#include "bench.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A message of one version, and a handle that decodes it. */
+typedef struct message {
+    int32_t version;
+    bench_bytes raw;
+    bench_bytes block;
+    pra_write_request *request;
+} message;
+
+typedef struct v2_bench {
+    bench_heap heap;
+    pra_alloc alloc;
+    message v1;
+    message v2;        /* as few fields as there can be */
+    message described; /* with metadata for every series, as Prometheus has it */
+    pra_buffer *out;
+} v2_bench;
+
+static void decode_block(message *m)
+{
+    bench_require(pra_write_request_decode_snappy(m->request, m->version, m->block.ptr,
+                                                  m->block.len, NULL, NULL) == PRA_OK,
+                  "decode_snappy");
+}
+
+static void decode_raw(message *m)
+{
+    bench_require(pra_write_request_decode(m->request, m->version, m->raw.ptr, m->raw.len, NULL,
+                                           NULL) == PRA_OK,
+                  "decode");
+}
+
+static void encode(v2_bench *b, const message *m, int32_t version)
+{
+    pra_buffer_reset(b->out);
+    bench_require(pra_write_request_encode(m->request, version, b->out, NULL) == PRA_OK, "encode");
+}
+
+static void run_v1_block(void *ctx)
+{
+    decode_block(&((v2_bench *)ctx)->v1);
+}
+
+static void run_v2_block(void *ctx)
+{
+    decode_block(&((v2_bench *)ctx)->v2);
+}
+
+static void run_described_block(void *ctx)
+{
+    decode_block(&((v2_bench *)ctx)->described);
+}
+
+static void run_v1(void *ctx)
+{
+    decode_raw(&((v2_bench *)ctx)->v1);
+}
+
+static void run_v2(void *ctx)
+{
+    decode_raw(&((v2_bench *)ctx)->v2);
+}
+
+static void run_described(void *ctx)
+{
+    decode_raw(&((v2_bench *)ctx)->described);
+}
+
+static void run_encode_v1(void *ctx)
+{
+    v2_bench *b = ctx;
+    encode(b, &b->v1, PRA_WRITE_V1);
+}
+
+static void run_convert_to_v2(void *ctx)
+{
+    v2_bench *b = ctx;
+    encode(b, &b->v1, PRA_WRITE_V2);
+}
+
+static void run_encode_v2(void *ctx)
+{
+    v2_bench *b = ctx;
+    encode(b, &b->described, PRA_WRITE_V2);
+}
+
+static uint64_t sum_of(const message *m)
+{
+    pra_columns columns = {.size = sizeof columns};
+    bench_require(pra_write_request_columns(m->request, &columns) == PRA_OK, "columns");
+    return bench_columns_checksum(&columns);
+}
+
+static uint64_t sum_of_v1(void *ctx)
+{
+    return sum_of(&((v2_bench *)ctx)->v1);
+}
+
+static uint64_t sum_of_v2(void *ctx)
+{
+    return sum_of(&((v2_bench *)ctx)->v2);
+}
+
+static uint64_t sum_of_described(void *ctx)
+{
+    return sum_of(&((v2_bench *)ctx)->described);
+}
+
+static const bench_case decode_cases[] = {
+    {"1.0: snappy + decode", run_v1_block, sum_of_v1, 0},
+    {"2.0: snappy + decode", run_v2_block, sum_of_v2, 0.75},
+    {"2.0 with metadata: snappy + decode", run_described_block, sum_of_described, 0.75},
+    {"1.0: decode", run_v1, sum_of_v1, 0},
+    {"2.0: decode", run_v2, sum_of_v2, 0},
+    {"2.0 with metadata: decode", run_described, sum_of_described, 0},
+};
+
+static const bench_case encode_cases[] = {
+    {"1.0 from 1.0", run_encode_v1, NULL, 0},
+    {"2.0 from 1.0", run_convert_to_v2, NULL, 0},
+    {"2.0 from 2.0 with metadata", run_encode_v2, NULL, 0},
+};
+
+/* ---- inputs */
+
+static void finish_message(message *m, const v2_bench *b)
+{
+    m->block = bench_compress(m->raw);
+    bench_require(pra_write_request_new(&b->alloc, &m->request) == PRA_OK, "new");
+    decode_raw(m);
+}
+
+static bench_bytes copy_of(const pra_buffer *buffer)
+{
+    bench_bytes out = {malloc(pra_buffer_len(buffer)), pra_buffer_len(buffer)};
+    bench_require(out.ptr != NULL, "out of memory");
+    memcpy(out.ptr, pra_buffer_data(buffer), out.len);
+    return out;
+}
+
+static pra_str str_at(const pra_columns *c, pra_span span)
+{
+    return (pra_str){c->base + span.off, span.len};
+}
+
+/* The help is that of the name. */
+static void add_described(pra_write_request *to, const pra_columns *c, const pra_series *s)
+{
+    pra_label labels[64];
+    pra_str name = {NULL, 0};
+    char help[256];
+    bench_require(s->label_count <= 64, "many labels");
+    for (size_t i = 0; i < s->label_count; i++) {
+        labels[i] = (pra_label){str_at(c, s->labels[i].name), str_at(c, s->labels[i].value)};
+        if (labels[i].name.len == 8 && memcmp(labels[i].name.ptr, "__name__", 8) == 0)
+            name = labels[i].value;
+    }
+    int len = snprintf(help, sizeof help, "What %.*s is about.", (int)name.len, name.ptr);
+    bench_require(pra_write_request_add_series(to, labels, s->label_count) == PRA_OK &&
+                      pra_write_request_add_samples(to, s->timestamps_ms, s->values, NULL,
+                                                    s->sample_count) == PRA_OK &&
+                      pra_write_request_add_metadata(to, PRA_METRIC_GAUGE, (pra_str){NULL, 0},
+                                                     (pra_str){help, (size_t)len},
+                                                     (pra_str){NULL, 0}) == PRA_OK,
+                  "build");
+}
+
+static bench_bytes described(v2_bench *b)
+{
+    pra_columns c = {.size = sizeof c};
+    pra_write_request *built;
+    bench_require(pra_write_request_new(&b->alloc, &built) == PRA_OK &&
+                      pra_write_request_columns(b->v1.request, &c) == PRA_OK,
+                  "new");
+    for (size_t i = 0; i < c.series_count; i++) {
+        pra_series s = {.size = sizeof s};
+        bench_require(pra_columns_series(&c, i, &s) == PRA_OK, "series");
+        add_described(built, &c, &s);
+    }
+    pra_buffer_reset(b->out);
+    bench_require(pra_write_request_encode(built, PRA_WRITE_V2, b->out, NULL) == PRA_OK, "encode");
+    pra_write_request_free(built);
+    return copy_of(b->out);
+}
+
+static void open_bench(v2_bench *b, size_t series_count)
+{
+    *b = (v2_bench){.v1 = {.version = PRA_WRITE_V1},
+                    .v2 = {.version = PRA_WRITE_V2},
+                    .described = {.version = PRA_WRITE_V2}};
+    b->alloc = bench_heap_alloc(&b->heap);
+    bench_require(pra_buffer_new(NULL, &b->out) == PRA_OK, "buffer");
+    b->v1.raw = bench_write_request(series_count);
+    finish_message(&b->v1, b);
+    encode(b, &b->v1, PRA_WRITE_V2);
+    b->v2.raw = copy_of(b->out);
+    finish_message(&b->v2, b);
+    b->described.raw = described(b);
+    finish_message(&b->described, b);
+}
+
+static void close_message(message *m)
+{
+    pra_write_request_free(m->request);
+    free(m->raw.ptr);
+    free(m->block.ptr);
+}
+
+static void measure_warm(const char *group, v2_bench *b)
+{
+    run_described_block(b);
+    run_encode_v2(b);
+    const size_t before = b->heap.calls;
+    run_described_block(b);
+    run_encode_v2(b);
+    bench_value(group, "allocator calls, warm", (double)(b->heap.calls - before), "calls", 0);
+    bench_value(group, "size of 2.0, of that of 1.0", (double)b->v2.raw.len / (double)b->v1.raw.len,
+                "", -1);
+}
+
+static void measure(size_t series_count, const char *series, unsigned iterations,
+                    const bench_args *args)
+{
+    char decode_name[64], encode_name[64];
+    v2_bench b;
+    snprintf(decode_name, sizeof decode_name, "write 2.0: decode %s series", series);
+    snprintf(encode_name, sizeof encode_name, "write 2.0: encode %s series", series);
+    open_bench(&b, series_count);
+    bench_group decode = {decode_name, decode_cases, sizeof decode_cases / sizeof *decode_cases,
+                          iterations, &b};
+    bench_run(&decode, args);
+    bench_group encoding = {encode_name, encode_cases, sizeof encode_cases / sizeof *encode_cases,
+                            iterations, &b};
+    bench_run(&encoding, args);
+    if (args->only_group == NULL)
+        measure_warm(decode_name, &b);
+    close_message(&b.v1);
+    close_message(&b.v2);
+    close_message(&b.described);
+    pra_buffer_free(b.out);
+    bench_require(b.heap.live == 0, "memory left over");
+}
+
+int main(int argc, char **argv)
+{
+    bench_args args;
+    bench_parse(argc, argv, &args);
+    measure(10000, "10,000", 8, &args);
+    measure(2000, "2,000", 32, &args);
+    return 0;
+}
