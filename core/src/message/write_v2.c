@@ -8,15 +8,10 @@
 
 #include "message/histogram_decode.h"
 #include "message/series_decode.h"
+#include "message/write_v2_plain.h"
 
 enum {
     KEY_SYMBOL = prom2_Request_symbols_tag << 3 | PRA__WIRE_BYTES,
-    KEY_SERIES = prom2_Request_timeseries_tag << 3 | PRA__WIRE_BYTES,
-    KEY_REFS = prom2_TimeSeries_labels_refs_tag << 3 | PRA__WIRE_BYTES,
-    KEY_METADATA = prom2_TimeSeries_metadata_tag << 3 | PRA__WIRE_BYTES,
-    KEY_TYPE = prom2_Metadata_type_tag << 3 | PRA__WIRE_VARINT,
-    KEY_HELP = prom2_Metadata_help_ref_tag << 3 | PRA__WIRE_VARINT,
-    KEY_UNIT = prom2_Metadata_unit_ref_tag << 3 | PRA__WIRE_VARINT,
     CREATED_TIMESTAMP_TAG = 6 /* of TimeSeries, before there was Sample.start_timestamp [W-44] */
 };
 
@@ -45,20 +40,6 @@ struct series {
     uint32_t unit;
     int64_t created_ms;
 };
-
-/* One or two bytes; size 0 if it is longer. At least two bytes can be loaded. */
-struct short_varint {
-    uint32_t value;
-    uint32_t size;
-};
-
-static inline struct short_varint load_short(const uint8_t *p)
-{
-    const uint32_t first = p[0], second = p[1];
-    if (first < 0x80)
-        return (struct short_varint){first, 1};
-    return (struct short_varint){(first & 0x7F) | second << 7, second < 0x80 ? 2 : 0};
-}
 
 /* ---- symbols */
 
@@ -422,181 +403,6 @@ static int read_series(struct request *r, uint32_t wire)
     return PRA_OK;
 }
 
-/* ---- series in the usual shape: labels in one packed field (0a L …), samples, and metadata (2a L
- * …) or none, in this order, all numbers of one or two bytes */
-
-/* What the loop for such series has at hand. */
-struct plain {
-    const uint8_t *stop; /* of the message */
-    const pra_span *symbols;
-    size_t symbol_count;
-    pra_label_span *labels;
-    pra_symbol_refs *refs;
-    size_t label_count; /* in the column; the others likewise */
-    size_t label_cap;
-    size_t label_max; /* of one series */
-    int64_t *timestamps;
-    double *values;
-    size_t sample_count;
-    size_t sample_cap;
-    pra_metadata *metadata;
-    size_t metadata_count;
-    size_t metadata_cap;
-};
-
-/* Labels from the references in [p, end). Returns 0 if they have another shape. */
-static inline int plain_refs(struct plain *s, const uint8_t *p, const uint8_t *end)
-{
-    const size_t most = (size_t)(end - p) / 2;
-    size_t n = s->label_count;
-    if (most > s->label_cap - n || most > s->label_max)
-        return 0;
-    while (end - p >= 2) {
-        const struct short_varint name = load_short(p);
-        const struct short_varint value = load_short(p + name.size);
-        if (!name.size || !value.size || name.value >= s->symbol_count ||
-            value.value >= s->symbol_count)
-            return 0;
-        s->labels[n] = (pra_label_span){s->symbols[name.value], s->symbols[value.value]};
-        s->refs[n++] = (pra_symbol_refs){name.value, value.value};
-        p += name.size + value.size;
-    }
-    s->label_count = n;
-    return p == end;
-}
-
-/* Samples from p on. Returns where they end. */
-static inline const uint8_t *plain_samples(struct plain *s, const uint8_t *p, const uint8_t *end)
-{
-    while (p < end && s->sample_count < s->sample_cap) {
-        const size_t size = pra__plain_sample(p, (size_t)(end - p), &s->timestamps[s->sample_count],
-                                              &s->values[s->sample_count]);
-        if (size == 0)
-            break;
-        s->sample_count++;
-        p += size;
-    }
-    return p;
-}
-
-/* An entry for the series from the fields in [p, end), where anything is said. Returns 0 if they
- * have another shape. */
-static inline int plain_metadata(struct plain *s, const uint8_t *p, const uint8_t *end,
-                                 size_t series)
-{
-    uint32_t type = 0, help = 0, unit = 0;
-    while (end - p >= 2) {
-        const struct short_varint v = load_short(p + 1);
-        if (!v.size)
-            return 0;
-        switch (p[0]) {
-        case KEY_TYPE:
-            type = v.value;
-            break;
-        case KEY_HELP:
-            help = v.value;
-            break;
-        case KEY_UNIT:
-            unit = v.value;
-            break;
-        default:
-            return 0;
-        }
-        p += 1 + v.size;
-    }
-    if (p != end || help >= s->symbol_count || unit >= s->symbol_count ||
-        s->metadata_count == s->metadata_cap)
-        return 0;
-    s->metadata[s->metadata_count] = (pra_metadata){.type = (int32_t)type,
-                                                    .series = (uint32_t)series,
-                                                    .help = s->symbols[help],
-                                                    .unit = s->symbols[unit]};
-    s->metadata_count += type || s->symbols[help].len || s->symbols[unit].len;
-    return 1;
-}
-
-/* The field of one series at p. Returns its end, or NULL if it has another shape. */
-static inline const uint8_t *plain_series(struct plain *s, const uint8_t *p, size_t series)
-{
-    if (s->stop - p < 4 || p[0] != KEY_SERIES)
-        return NULL;
-    const struct short_varint len = load_short(p + 1);
-    p += 1 + len.size;
-    if (!len.size || (size_t)(s->stop - p) < (size_t)len.value + PRA__SAMPLE_LOAD)
-        return NULL;
-    const uint8_t *end = p + len.value;
-    if (len.value < 2 || p[0] != KEY_REFS || p[1] > 127 || p[1] > end - p - 2)
-        return NULL;
-    const uint8_t *refs_end = p + 2 + p[1];
-    if (!plain_refs(s, p + 2, refs_end))
-        return NULL;
-    p = plain_samples(s, refs_end, end);
-    if (p == end)
-        return end;
-    if (end - p < 2 || p[0] != KEY_METADATA || p[1] > 127 || p[1] != end - p - 2)
-        return NULL;
-    return p[1] == 0 || plain_metadata(s, p + 2, end, series) ? end : NULL;
-}
-
-static struct plain open_plain(const struct pra__decoder *d)
-{
-    struct pra__columns *c = d->cols;
-    const uint64_t label_max = d->limits->max_labels_per_series;
-    return (struct plain){
-        .stop = d->stop,
-        .symbols = PRA__COLUMN(pra_span, c, PRA__COL_SYMBOLS),
-        .symbol_count = c->col[PRA__COL_SYMBOLS].len,
-        .labels = PRA__COLUMN(pra_label_span, c, PRA__COL_LABELS),
-        .refs = PRA__COLUMN(pra_symbol_refs, c, PRA__COL_LABEL_REFS),
-        .label_count = c->col[PRA__COL_LABELS].len,
-        .label_cap = pra__columns_cap(c, PRA__COL_LABELS, PRA__COL_LABEL_REFS),
-        .label_max = label_max < SIZE_MAX ? (size_t)label_max : SIZE_MAX,
-        .timestamps = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS),
-        .values = PRA__COLUMN(double, c, PRA__COL_VALUES),
-        .sample_count = c->col[PRA__COL_TIMESTAMPS].len,
-        .sample_cap = pra__columns_cap(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES),
-        .metadata = PRA__COLUMN(pra_metadata, c, PRA__COL_METADATA),
-        .metadata_count = c->col[PRA__COL_METADATA].len,
-        .metadata_cap = c->col[PRA__COL_METADATA].cap,
-    };
-}
-
-/* Takes series in the usual shape, while there is room for them. Not where a symbol is too long for
- * a label, nor where one that is not set would be a text. */
-static void take_plain_series(struct request *r)
-{
-    struct pra__decoder *d = r->d;
-    struct pra__columns *c = d->cols;
-    struct plain s = open_plain(d);
-    const size_t cap = pra__columns_cap(c, PRA__COL_LABEL_OFFSETS, PRA__COL_HISTOGRAM_OFFSETS);
-    uint32_t *label_offsets = PRA__COLUMN(uint32_t, c, PRA__COL_LABEL_OFFSETS);
-    uint32_t *sample_offsets = PRA__COLUMN(uint32_t, c, PRA__COL_SAMPLE_OFFSETS);
-    uint32_t *exemplar_offsets = PRA__COLUMN(uint32_t, c, PRA__COL_EXEMPLAR_OFFSETS);
-    uint32_t *histogram_offsets = PRA__COLUMN(uint32_t, c, PRA__COL_HISTOGRAM_OFFSETS);
-    const uint32_t exemplar = (uint32_t)c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len;
-    const uint32_t histogram = (uint32_t)c->col[PRA__COL_HISTOGRAMS].len;
-    if (r->longest > d->limits->max_label_name_bytes ||
-        r->longest > d->limits->max_label_value_bytes || !s.symbol_count || s.symbols[0].len)
-        return;
-    while (c->series < cap) {
-        const struct plain before = s;
-        const uint8_t *end = plain_series(&s, d->in.pos, c->series);
-        if (!end) {
-            s = before;
-            break;
-        }
-        label_offsets[c->series] = (uint32_t)before.label_count;
-        sample_offsets[c->series] = (uint32_t)before.sample_count;
-        exemplar_offsets[c->series] = exemplar;
-        histogram_offsets[c->series] = histogram;
-        c->series++;
-        d->in.pos = end;
-    }
-    c->col[PRA__COL_LABELS].len = s.label_count;
-    c->col[PRA__COL_TIMESTAMPS].len = s.sample_count;
-    c->col[PRA__COL_METADATA].len = s.metadata_count;
-}
-
 /* ---- the request */
 
 static int read_request_field(struct request *r)
@@ -623,7 +429,7 @@ static int read_request(struct request *r)
     while (rc == PRA_OK && in->pos < in->end) {
         if (!r->complete)
             take_plain_symbols(r);
-        take_plain_series(r);
+        pra__write_v2_plain(r->d, r->longest);
         if (in->pos < in->end)
             rc = read_request_field(r);
     }
