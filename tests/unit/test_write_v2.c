@@ -400,8 +400,7 @@ static void bombs_stay_within_the_budget(void **state)
         if (rows[i].in_series)
             t = repeated_in('\x2a', rows[i].unit, rows[i].len, BYTES / rows[i].len);
         else
-            for (size_t j = 0; j < BYTES / rows[i].len; j++)
-                text_bytes(&t, rows[i].unit, rows[i].len);
+            put_repeated(&t, rows[i].unit, rows[i].len, BYTES / rows[i].len);
         failing_alloc_init(&f);
         assert_int_equal(pra_write_request_new(&f.alloc, &req), PRA_OK);
         const double start = cpu_seconds();
@@ -481,13 +480,11 @@ static void a_warm_handle_does_not_call_the_allocator(void **state)
 /* What a handle holds from a message of another shape does not count against this one. */
 static void a_warm_handle_refuses_no_more_than_a_cold_one(void **state)
 {
-    struct text symbols = repeated_in('\x22', "\x22\0", 0, 0), samples;
+    struct text symbols = {0}, samples = repeated_in('\x2a', "\x12\0", 2, 80000);
     pra_limits limits = {.size = sizeof(limits), .max_memory_bytes = 3 << 20};
     pra_write_request *req = new_request(NULL);
     (void)state;
-    for (size_t i = 0; i < 150000; i++)
-        text_bytes(&symbols, "\x22\0", 2);
-    samples = repeated_in('\x2a', "\x12\0", 2, 80000);
+    put_repeated(&symbols, "\x22\0", 2, 150000);
     for (int i = 0; i < 3; i++) {
         assert_int_equal(decode_limited(req, &symbols, &limits, NULL), PRA_OK);
         assert_int_equal(decode_limited(req, &samples, &limits, NULL), PRA_OK);

@@ -86,13 +86,25 @@ static inline void put_field(struct text *t, char key, const void *bytes, size_t
     text_bytes(t, bytes, len);
 }
 
+static inline void put_repeated(struct text *t, const char *bytes, size_t len, size_t count)
+{
+    enum { STEP = 4096 };
+    struct text many = {0};
+    text_bytes(&many, "", 0);
+    for (size_t i = 0; i < STEP && i < count; i++)
+        text_bytes(&many, bytes, len);
+    for (; count >= STEP; count -= STEP)
+        text_append(t, &many);
+    text_bytes(t, many.data, count * len);
+    text_free(&many);
+}
+
 /* A message of one field with this key whose contents are count times these bytes. */
 static inline struct text repeated_in(char key, const char *bytes, size_t len, size_t count)
 {
     struct text inner = {0}, t = {0};
     text_bytes(&inner, "", 0);
-    for (size_t i = 0; i < count; i++)
-        text_bytes(&inner, bytes, len);
+    put_repeated(&inner, bytes, len, count);
     put_field(&t, key, inner.data, inner.len);
     text_free(&inner);
     return t;
