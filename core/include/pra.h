@@ -735,7 +735,8 @@ PRA_API int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels
 PRA_API int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
                                     const double *values, size_t count, pra_error *err);
 /** Histograms [start, start + count) of columns, as pra_series_sink_samples; a sample at the same
- * time goes before. Also PRA_ERR_INVALID_ARG: ranges outside the columns. */
+ * time goes before. Also PRA_ERR_INVALID_ARG: ranges outside the columns; PRA_ERR_HISTOGRAM: one of
+ * them is invalid (pra_histogram_validate), and none is added. */
 PRA_API int pra_series_sink_histograms(pra_series_sink *sink, const pra_columns *columns,
                                        size_t start, size_t count, pra_error *err);
 PRA_API int pra_series_sink_end(pra_series_sink *sink, pra_error *err);

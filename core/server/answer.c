@@ -148,7 +148,7 @@ static void answer_large(pra__answer *out, pra_server *s, pra_exchange *x, size_
 void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w)
 {
     uint64_t length = pra_exchange_body_length(w->exchange);
-    if (length > COPY_BYTES) {
+    if (length != UINT64_MAX && length > COPY_BYTES) {
         answer_large(out, s, w->exchange, (size_t)length);
         pra_exchange_free(w->exchange); /* too much memory to keep for a next time */
         w->exchange = NULL;

@@ -126,6 +126,11 @@ int pra__series_list_keep(pra_series_list *list, const pra_label *labels, size_t
                           pra_error *err)
 {
     pra_label *copy;
+    const pra_arena *arena = &list->arena;
+    list->before.chunk = arena->current;
+    list->before.chunk_used = arena->current_used;
+    list->before.used = arena->used;
+    list->before.taken = list->taken;
     int rc = take_bytes(list, labels, count, err);
     if (rc)
         return rc;
@@ -133,6 +138,16 @@ int pra__series_list_keep(pra_series_list *list, const pra_label *labels, size_t
         return fail_nomem(list, err);
     list->items[list->count++] = (struct pra__listed){copy, count, id};
     return PRA_OK;
+}
+
+void pra__series_list_undo(pra_series_list *list)
+{
+    list->count--;
+    list->arena.current = list->before.chunk;
+    list->arena.current_used = list->before.chunk_used;
+    list->arena.used = list->before.used;
+    pra__budget_give(&list->budget->list_bytes, list->taken - list->before.taken);
+    list->taken = list->before.taken;
 }
 
 int pra_series_list_add(pra_series_list *list, const pra_label *labels, size_t label_count,

@@ -23,7 +23,12 @@ struct pra_series_list {
     const pra_label *external; /* merged into every series */
     size_t external_count;
     pra__read_budget *budget;
-    uint64_t taken;    /* of the budget */
+    uint64_t taken; /* of the budget */
+    struct {        /* how it was before the last series */
+        struct pra__chunk *chunk;
+        size_t chunk_used, used;
+        uint64_t taken;
+    } before;
     pra_error failure; /* sticky */
 };
 
@@ -41,6 +46,8 @@ size_t pra__series_list_memory(const pra_series_list *list);
 /* Adds labels that are sorted and checked. Copies. Errors of pra_series_list_add. */
 int pra__series_list_keep(pra_series_list *list, const pra_label *labels, size_t count, uint64_t id,
                           pra_error *err);
+/* Takes the last series out again, once. */
+void pra__series_list_undo(pra_series_list *list);
 /* By labels; of equal ones the smaller id comes first. */
 void pra__series_list_sort(pra_series_list *list);
 

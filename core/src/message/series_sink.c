@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/limits.h"
 #include "message/label_encode.h"
+#include "message/times.h"
 
 /* ── Life ── */
 
@@ -21,6 +22,9 @@ int pra__series_sink_make(const pra_alloc *alloc, pra_series_sink **out)
     sink->alloc = *alloc;
     pra__buffer_init(&sink->series, alloc);
     pra__buffer_init(&sink->labels, alloc);
+    pra__streamed_init(&sink->stream.writer, alloc);
+    pra__series_list_init(&sink->stream.list, alloc);
+    pra__buffer_init(&sink->stream.starts, alloc);
     *out = sink;
     return PRA_OK;
 }
@@ -29,7 +33,7 @@ void pra__series_sink_start(pra_series_sink *sink, int64_t start_ms, int64_t end
                             pra__read_budget *budget, const pra_label *external,
                             size_t external_count)
 {
-    pra_buffer_reset(&sink->series);
+    pra__series_sink_clear(sink);
     sink->start_ms = start_ms;
     sink->end_ms = end_ms;
     sink->external = external;
@@ -37,8 +41,25 @@ void pra__series_sink_start(pra_series_sink *sink, int64_t start_ms, int64_t end
     sink->series_count = sink->sample_count = sink->histogram_count = 0;
     sink->begun = 0;
     sink->feed = (struct pra__feed){0};
+    sink->stream.on = 0;
     sink->budget = budget;
     sink->failure = (pra_error){0};
+}
+
+void pra__series_sink_clear(pra_series_sink *sink)
+{
+    pra_buffer_reset(&sink->series);
+    pra_buffer_reset(&sink->stream.starts);
+    pra__series_list_trim(&sink->stream.list, SIZE_MAX);
+}
+
+void pra__series_sink_stream(pra_series_sink *sink, int64_t query_index, pra_buffer *out)
+{
+    struct pra__sink_stream *stream = &sink->stream;
+    stream->on = 1;
+    stream->query_index = query_index;
+    stream->out = out ? out : &sink->series;
+    pra__series_list_start(&stream->list, sink->budget, NULL, 0);
 }
 
 int pra_series_sink_new(const pra_alloc *alloc, int64_t start_ms, int64_t end_ms,
@@ -66,7 +87,9 @@ void pra_series_sink_reset(pra_series_sink *sink, int64_t start_ms, int64_t end_
 size_t pra__series_sink_memory(const pra_series_sink *sink)
 {
     return sizeof(*sink) + sink->series.cap + sink->labels.cap +
-           sink->set.cap * sizeof(*sink->set.items) + pra__pending_memory(&sink->pending);
+           sink->set.cap * sizeof(*sink->set.items) + pra__pending_memory(&sink->pending) +
+           pra__streamed_memory(&sink->stream.writer) +
+           pra__series_list_memory(&sink->stream.list) + sink->stream.starts.cap;
 }
 
 void pra_series_sink_free(pra_series_sink *sink)
@@ -75,6 +98,9 @@ void pra_series_sink_free(pra_series_sink *sink)
         return;
     pra_alloc alloc = sink->alloc;
     pra__pending_fini(&sink->pending, &alloc);
+    pra__streamed_fini(&sink->stream.writer);
+    pra__series_list_fini(&sink->stream.list);
+    pra__buffer_fini(&sink->stream.starts);
     pra__label_set_fini(&sink->set, &alloc);
     pra__buffer_fini(&sink->series);
     pra__buffer_fini(&sink->labels);
@@ -84,7 +110,7 @@ void pra_series_sink_free(pra_series_sink *sink)
 /* ── Failures that end the answer ── */
 
 /* Keeps the first one; later calls hand it out again. */
-static int fail(pra_series_sink *sink, pra_error *err)
+int pra__sink_fail(pra_series_sink *sink, pra_error *err)
 {
     sink->begun = 0;
     if (err)
@@ -95,7 +121,7 @@ static int fail(pra_series_sink *sink, pra_error *err)
 int pra__sink_fail_nomem(pra_series_sink *sink, pra_error *err)
 {
     pra__nomem(&sink->failure);
-    return fail(sink, err);
+    return pra__sink_fail(sink, err);
 }
 
 int pra__series_sink_failure(const pra_series_sink *sink, pra_error *err)
@@ -111,7 +137,7 @@ static int too_many_samples(pra_series_sink *sink, pra_error *err)
                "exceeded sample limit (%llu); ask for less, or raise max_read_samples "
                "(--limit.read-samples)",
                (unsigned long long)sink->budget->max_samples);
-    return fail(sink, err);
+    return pra__sink_fail(sink, err);
 }
 
 static int too_many_bytes(pra_series_sink *sink, pra_error *err)
@@ -120,7 +146,7 @@ static int too_many_bytes(pra_series_sink *sink, pra_error *err)
                "the answer is larger than the limit of %llu bytes; ask for less, or raise "
                "max_response_bytes (--limit.response-size)",
                (unsigned long long)sink->budget->max_bytes);
-    return fail(sink, err);
+    return pra__sink_fail(sink, err);
 }
 
 int pra__sink_take_samples(pra_series_sink *sink, size_t count, pra_error *err)
@@ -131,13 +157,6 @@ int pra__sink_take_samples(pra_series_sink *sink, size_t count, pra_error *err)
 int pra__sink_take_bytes(pra_series_sink *sink, size_t count, pra_error *err)
 {
     return pra__budget_take(&sink->budget->bytes, count) ? PRA_OK : too_many_bytes(sink, err);
-}
-
-static int out_of_order(pra_series_sink *sink, pra_error *err)
-{
-    pra_error_set_cstr(&sink->failure, PRA_ERR_CALLBACK,
-                       "fetch of the storage gave data that is not in order of time");
-    return fail(sink, err);
 }
 
 /* ── Labels ── */
@@ -166,13 +185,37 @@ int pra__series_sink_open(pra_series_sink *sink, const pra_label *labels, size_t
                           pra_error *err)
 {
     if (sink->failure.code)
-        return fail(sink, err);
+        return pra__sink_fail(sink, err);
     int rc = encode_labels(sink, labels, count, err);
     if (rc)
         return rc;
     sink->begun = 1;
     pra__pending_clear(&sink->pending);
+    sink->stream.taken_before = sink->sample_count + sink->histogram_count;
+    if (pra__sink_is_direct(sink))
+        pra__streamed_begin(&sink->stream.writer, sink->stream.out, sink->stream.query_index,
+                            sink->budget->max_frame_bytes, &sink->labels);
     return PRA_OK;
+}
+
+/* Pushed series of a streamed answer wait to be sorted. */
+static int list_series(pra_series_sink *sink, pra_error *err)
+{
+    pra_series_list *list = &sink->stream.list;
+    int rc = pra__series_list_keep(list, sink->set.items, sink->set.count, list->count, err);
+    if (rc) {
+        sink->failure = list->failure;
+        return pra__sink_fail(sink, err);
+    }
+    return PRA_OK;
+}
+
+/* Lets go of a series that was begun. */
+static void drop_begun(pra_series_sink *sink)
+{
+    if (sink->begun && sink->stream.on && !pra__sink_is_direct(sink))
+        pra__series_list_undo(&sink->stream.list);
+    sink->begun = 0;
 }
 
 int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels, size_t label_count,
@@ -181,124 +224,22 @@ int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels, size_t
     if (!sink || (!labels && label_count))
         return PRA_ERR_INVALID_ARG;
     if (sink->failure.code)
-        return fail(sink, err);
+        return pra__sink_fail(sink, err);
     if (sink->feed.running)
         return PRA_ERR_STATE;
-    sink->begun = 0;
+    drop_begun(sink);
     int rc = pra__label_set_make(&sink->set, &sink->alloc, labels, label_count, sink->external,
                                  sink->external_count, err);
     if (rc == PRA_ERR_NOMEM)
         return pra__sink_fail_nomem(sink, err);
+    if (rc == PRA_OK && sink->stream.on)
+        rc = list_series(sink, err);
     return rc ? rc : pra__series_sink_open(sink, sink->set.items, sink->set.count, err);
-}
-
-/* ── Times: of samples, or of histograms, which begin with theirs ── */
-
-struct times {
-    const void *first;
-    size_t stride; /* bytes */
-    size_t count;
-};
-
-_Static_assert(offsetof(pra_histogram, timestamp_ms) == 0, "see struct times");
-
-static struct times sample_times(const int64_t *timestamps_ms, size_t count)
-{
-    return (struct times){timestamps_ms, sizeof(*timestamps_ms), count};
-}
-
-static struct times histogram_times(const pra_histogram *histograms, size_t count)
-{
-    return (struct times){histograms, sizeof(*histograms), count};
-}
-
-static int64_t time_at(const struct times *times, size_t i)
-{
-    int64_t t;
-    memcpy(&t, (const char *)times->first + i * times->stride, sizeof(t));
-    return t;
-}
-
-static int is_increasing(const struct times *times, size_t start, size_t end)
-{
-    for (size_t i = start + 1; i < end; i++)
-        if (time_at(times, i - 1) >= time_at(times, i))
-            return 0;
-    return 1;
-}
-
-/* First index whose time is not below t. */
-static size_t lower_bound(const struct times *times, int64_t t)
-{
-    size_t low = 0;
-    size_t count = times->count;
-    while (low < count) {
-        size_t middle = low + (count - low) / 2;
-        if (time_at(times, middle) < t)
-            low = middle + 1;
-        else
-            count = middle;
-    }
-    return low;
-}
-
-/* Behind the last one that is in the range of the query; times are increasing. */
-static size_t upper_bound(const pra_series_sink *sink, const struct times *times)
-{
-    return sink->end_ms == INT64_MAX ? times->count : lower_bound(times, sink->end_ms + 1);
 }
 
 static int in_range(const pra_series_sink *sink, int64_t timestamp_ms)
 {
     return timestamp_ms >= sink->start_ms && timestamp_ms <= sink->end_ms;
-}
-
-/* ── Data that is fed: increasing, and none of it twice ── */
-
-/* Which of the data is to be taken: [*start, *end). */
-static int fed_window(pra_series_sink *sink, const struct times *times, int is_sample,
-                      size_t *start, size_t *end, pra_error *err)
-{
-    struct pra__feed *feed = &sink->feed;
-    *start = lower_bound(times, feed->from_ms > sink->start_ms ? feed->from_ms : sink->start_ms);
-    *end = upper_bound(sink, times);
-    feed->past_end |= *end < times->count;
-    if (*start >= *end) {
-        *end = *start;
-        return PRA_OK;
-    }
-    if (feed->any && !is_sample && feed->last_is_sample && time_at(times, *start) == feed->last_ms)
-        ++*start; /* a sample goes before a histogram */
-    if (*start < *end && feed->any && time_at(times, *start) <= feed->last_ms)
-        return out_of_order(sink, err);
-    return is_increasing(times, *start, *end) ? PRA_OK : out_of_order(sink, err);
-}
-
-static void note_taken(struct pra__feed *feed, const struct times *times, size_t end, int is_sample)
-{
-    feed->any = 1;
-    feed->last_ms = time_at(times, end - 1);
-    feed->last_is_sample = is_sample;
-}
-
-void pra__series_sink_feed(pra_series_sink *sink, int64_t from_ms)
-{
-    sink->feed = (struct pra__feed){.running = 1, .from_ms = from_ms};
-}
-
-int pra__series_sink_feed_end(pra_series_sink *sink, int code, pra_error *err)
-{
-    sink->feed.running = 0;
-    if (sink->failure.code) /* even if the storage did not look at it */
-        return fail(sink, err);
-    if (code < 0 || code > PRA_DONE)
-        return code;
-    if (sink->feed.past_end)
-        return PRA_OK;
-    if (code == PRA_OK)
-        return PRA_OK;
-    return pra_error_set_cstr(err, PRA_ERR_CALLBACK,
-                              "fetch of the storage stopped where the sink had not enough");
 }
 
 /* ── Samples ── */
@@ -307,7 +248,7 @@ int pra__series_sink_feed_end(pra_series_sink *sink, int code, pra_error *err)
 static int room_for_samples(pra_series_sink *sink, size_t count, pra_error *err)
 {
     size_t total = sink->pending.count + count;
-    if (total > sink->budget->max_samples)
+    if (!sink->stream.on && total > sink->budget->max_samples)
         return too_many_samples(sink, err);
     if (total > sink->budget->max_bytes / PRA__POINT_BYTES)
         return too_many_bytes(sink, err);
@@ -316,8 +257,8 @@ static int room_for_samples(pra_series_sink *sink, size_t count, pra_error *err)
                : PRA_OK;
 }
 
-static int push_samples(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
-                        size_t count, pra_error *err)
+int pra__sink_push_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
+                           const double *values, size_t count, pra_error *err)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
@@ -329,33 +270,17 @@ static int push_samples(pra_series_sink *sink, const int64_t *timestamps_ms, con
     return rc;
 }
 
-static int feed_samples(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
-                        size_t count, pra_error *err)
-{
-    const struct times times = sample_times(timestamps_ms, count);
-    size_t start;
-    size_t end;
-    if (sink->feed.past_end)
-        return PRA_DONE;
-    int rc = fed_window(sink, &times, 1, &start, &end, err);
-    if (rc == PRA_OK && start < end) {
-        rc = push_samples(sink, timestamps_ms + start, values + start, end - start, err);
-        note_taken(&sink->feed, &times, end, 1);
-    }
-    return rc == PRA_OK && sink->feed.past_end ? PRA_DONE : rc;
-}
-
 int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
                             const double *values, size_t count, pra_error *err)
 {
     if (!sink || (count && (!timestamps_ms || !values)))
         return PRA_ERR_INVALID_ARG;
     if (sink->failure.code)
-        return fail(sink, err);
+        return pra__sink_fail(sink, err);
     if (!sink->begun)
         return PRA_ERR_STATE;
-    return sink->feed.running ? feed_samples(sink, timestamps_ms, values, count, err)
-                              : push_samples(sink, timestamps_ms, values, count, err);
+    return sink->feed.running ? pra__sink_feed_samples(sink, timestamps_ms, values, count, err)
+                              : pra__sink_push_samples(sink, timestamps_ms, values, count, err);
 }
 
 /* ── Histograms ── */
@@ -369,8 +294,8 @@ static int hold(pra_series_sink *sink, const pra_columns *columns, size_t index,
     return rc == PRA_ERR_NOMEM ? pra__sink_fail_nomem(sink, err) : rc;
 }
 
-static int push_histograms(pra_series_sink *sink, const pra_columns *columns, size_t start,
-                           size_t end, pra_error *err)
+int pra__sink_push_histograms(pra_series_sink *sink, const pra_columns *columns, size_t start,
+                              size_t end, pra_error *err)
 {
     int rc = PRA_OK;
     for (size_t i = start; i < end && rc == PRA_OK; i++)
@@ -379,20 +304,14 @@ static int push_histograms(pra_series_sink *sink, const pra_columns *columns, si
     return rc;
 }
 
-static int feed_histograms(pra_series_sink *sink, const pra_columns *columns, size_t start,
-                           size_t count, pra_error *err)
+/* A reader refuses an answer with one that is invalid. */
+static int check_histograms(const pra_columns *columns, size_t start, size_t end, pra_error *err)
 {
-    const struct times times = histogram_times(columns->histograms + start, count);
-    size_t first;
-    size_t end;
-    if (sink->feed.past_end)
-        return PRA_DONE;
-    int rc = fed_window(sink, &times, 0, &first, &end, err);
-    if (rc == PRA_OK && first < end) {
-        rc = push_histograms(sink, columns, start + first, start + end, err);
-        note_taken(&sink->feed, &times, end, 0);
-    }
-    return rc == PRA_OK && sink->feed.past_end ? PRA_DONE : rc;
+    int rc = PRA_OK;
+    for (size_t i = start; i < end && rc == PRA_OK; i++)
+        if (!pra_histogram_is_stale(&columns->histograms[i]))
+            rc = pra_histogram_validate(columns, i, err);
+    return rc;
 }
 
 int pra_series_sink_histograms(pra_series_sink *sink, const pra_columns *columns, size_t start,
@@ -402,30 +321,76 @@ int pra_series_sink_histograms(pra_series_sink *sink, const pra_columns *columns
         count > columns->histogram_count - start)
         return PRA_ERR_INVALID_ARG;
     if (sink->failure.code)
-        return fail(sink, err);
+        return pra__sink_fail(sink, err);
     if (!sink->begun)
         return PRA_ERR_STATE;
     if (count == 0)
         return PRA_OK;
-    return sink->feed.running ? feed_histograms(sink, columns, start, count, err)
-                              : push_histograms(sink, columns, start, start + count, err);
+    int rc = check_histograms(columns, start, start + count, err);
+    if (rc)
+        return rc;
+    return sink->feed.running ? pra__sink_feed_histograms(sink, columns, start, count, err)
+                              : pra__sink_push_histograms(sink, columns, start, start + count, err);
 }
 
 /* ── The end of a series ── */
+
+static int encode_streamed(pra_series_sink *sink, const int64_t *timestamps_ms,
+                           const double *values, size_t count, pra_error *err)
+{
+    struct pra__sink_stream *stream = &sink->stream;
+    const size_t start = sink->series.len;
+    if (count == 0 && sink->pending.held_count == 0) {
+        pra__series_list_undo(&stream->list);
+        return PRA_OK;
+    }
+    pra__streamed_begin(&stream->writer, &sink->series, stream->query_index,
+                        sink->budget->max_frame_bytes, &sink->labels);
+    int rc = pra__streamed_write(&stream->writer, timestamps_ms, values, count, &sink->pending);
+    if (rc == PRA_OK)
+        rc = pra_buffer_append(&stream->starts, &start, sizeof(start));
+    if (rc) {
+        pra_error_set_cstr(&sink->failure, rc, pra_strerror(rc));
+        return pra__sink_fail(sink, err);
+    }
+    sink->series_count++;
+    sink->sample_count += count;
+    sink->histogram_count += sink->pending.held_count;
+    return pra__sink_take_bytes(sink, sink->series.len - start, err);
+}
+
+static int encode(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
+                  size_t count, pra_error *err)
+{
+    sink->begun = 0;
+    return sink->stream.on ? encode_streamed(sink, timestamps_ms, values, count, err)
+                           : pra__sink_encode_sampled(sink, timestamps_ms, values, count, err);
+}
+
+/* The last frame of a series that was fed. */
+static int end_fed(pra_series_sink *sink, pra_error *err)
+{
+    sink->begun = 0;
+    sink->series_count += sink->sample_count + sink->histogram_count > sink->stream.taken_before;
+    if (pra__streamed_end(&sink->stream.writer))
+        return pra__sink_fail_nomem(sink, err);
+    return PRA_OK;
+}
 
 int pra_series_sink_end(pra_series_sink *sink, pra_error *err)
 {
     if (!sink)
         return PRA_ERR_INVALID_ARG;
     if (sink->failure.code)
-        return fail(sink, err);
+        return pra__sink_fail(sink, err);
     if (!sink->begun || sink->feed.running)
         return PRA_ERR_STATE;
-    sink->begun = 0;
+    if (pra__sink_is_direct(sink))
+        return end_fed(sink, err);
     if (pra__pending_settle(&sink->pending, &sink->alloc))
         return pra__sink_fail_nomem(sink, err);
-    return pra__sink_encode_sampled(sink, sink->pending.timestamps_ms, sink->pending.values,
-                                    sink->pending.count, err);
+    return encode(sink, sink->pending.timestamps_ms, sink->pending.values, sink->pending.count,
+                  err);
 }
 
 int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t label_count,
@@ -437,17 +402,39 @@ int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t l
     int rc = pra_series_sink_begin(sink, labels, label_count, err);
     if (rc)
         return rc;
-    const struct times times = sample_times(timestamps_ms, sample_count);
-    if (!is_increasing(&times, 0, sample_count)) {
+    const struct pra__times times = pra__sample_times(timestamps_ms, sample_count);
+    if (!pra__times_increase(&times, 0, sample_count)) {
         rc = pra_series_sink_samples(sink, timestamps_ms, values, sample_count, err);
         return rc ? rc : pra_series_sink_end(sink, err);
     }
-    size_t first = lower_bound(&times, sink->start_ms);
-    size_t last = upper_bound(sink, &times);
-    sink->begun = 0;
+    size_t first = pra__times_lower_bound(&times, sink->start_ms);
+    size_t last = pra__times_upper_bound(&times, sink->end_ms);
     if (first >= last)
-        return PRA_OK;
-    return pra__sink_encode_sampled(sink, timestamps_ms + first, values + first, last - first, err);
+        first = last = 0;
+    return encode(sink, timestamps_ms + first, values + first, last - first, err);
+}
+
+/* ── The order of a streamed answer ── */
+
+void pra__series_sink_sort(pra_series_sink *sink)
+{
+    pra__series_list_sort(&sink->stream.list);
+}
+
+static size_t frames_start(const pra_series_sink *sink, uint64_t id)
+{
+    size_t start;
+    if (id == sink->series_count)
+        return sink->series.len;
+    memcpy(&start, sink->stream.starts.data + id * sizeof(start), sizeof(start));
+    return start;
+}
+
+pra_str pra__series_sink_frames(const pra_series_sink *sink, size_t index)
+{
+    uint64_t id = sink->stream.list.items[index].id;
+    size_t start = frames_start(sink, id);
+    return (pra_str){(const char *)sink->series.data + start, frames_start(sink, id + 1) - start};
 }
 
 /* ── What came together ── */

@@ -54,12 +54,17 @@ static void add_error_headers(pra_exchange *x)
     add_retry_after(x);
 }
 
-/* The exchange may lie idle from now on. */
-static void stand(pra_exchange *x, int32_t status)
+static void set_status(pra_exchange *x, int32_t status)
 {
     x->phase = PRA_STEP_RESPOND;
     x->status = status;
     add_written(x);
+}
+
+/* The exchange may lie idle from now on. */
+static void stand(pra_exchange *x, int32_t status)
+{
+    set_status(x, status);
     pra__exchange_drop_request(x);
 }
 
@@ -220,23 +225,41 @@ static int encode_samples(pra_exchange *x)
     return rc;
 }
 
-void pra__answer_read(pra_exchange *x, int code, const pra_error *err)
+static void stand_sampled(pra_exchange *x)
 {
-    if (code == PRA_OK) {
-        x->error = (pra_error){0};
-        code = sink_failure(x);
-        if (code == PRA_OK)
-            code = encode_samples(x);
-        err = &x->error;
-    }
-    if (code != PRA_OK) {
-        answer_storage_failure(x, code, err);
-        return;
-    }
     x->stats.decoded_bytes = x->plain.len;
     stand(x, 200);
     add_header(x, "Content-Type", "application/x-protobuf");
     add_header(x, "Content-Encoding", "snappy");
+}
+
+/* The request is needed until the end of the body. */
+static void stand_streamed(pra_exchange *x)
+{
+    set_status(x, 200);
+    add_header(x, "Content-Type",
+               "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"); /* */
+    if (x->stream.over)
+        pra__exchange_drop_request(x);
+}
+
+void pra__answer_read(pra_exchange *x, int code, const pra_error *err)
+{
+    const int streamed = x->version == PRA_RESPONSE_STREAMED_XOR_CHUNKS;
+    if (code == PRA_OK) {
+        x->error = (pra_error){0};
+        if (!x->stream.fetched)
+            code = sink_failure(x);
+        if (code == PRA_OK)
+            code = streamed ? pra__stream_begin(x, &x->error) : encode_samples(x);
+        err = &x->error;
+    }
+    if (code != PRA_OK)
+        answer_storage_failure(x, code, err);
+    else if (streamed)
+        stand_streamed(x);
+    else
+        stand_sampled(x);
 }
 
 /* ── Giving it out ── */
@@ -254,15 +277,42 @@ size_t pra_exchange_headers(const pra_exchange *x, const pra_header **out)
 
 uint64_t pra_exchange_body_length(const pra_exchange *x)
 {
-    return x->phase == PRA_STEP_RESPOND ? x->out.len : 0;
+    if (x->phase != PRA_STEP_RESPOND)
+        return 0;
+    return x->stream.on ? UINT64_MAX : x->out.len;
+}
+
+/* At the end of a streamed body, or where it breaks off, the request has been kept long enough. */
+static int stream_body(pra_exchange *x, const void **data, size_t *len)
+{
+    struct pra__stream *s = &x->stream;
+    if (s->over)
+        return s->failed ? s->failed : PRA_DONE;
+    int rc = pra__stream_next(x, &x->error);
+    if (rc == PRA_OK) {
+        x->stats.response_bytes += s->piece.len;
+        x->stats.decoded_bytes += s->piece.len;
+        *data = s->piece.ptr;
+        *len = s->piece.len;
+        return PRA_OK;
+    }
+    if (rc < 0)
+        take_failure(x, rc, &x->error);
+    pra__exchange_drop_request(x);
+    pra__exchange_drop_body(x);
+    return rc;
 }
 
 int pra_exchange_body(pra_exchange *x, const void **data, size_t *len)
 {
     if (!x || !data || !len)
         return PRA_ERR_INVALID_ARG;
+    if (x->busy)
+        return PRA_ERR_BUSY;
     if (x->phase != PRA_STEP_RESPOND)
         return PRA_ERR_STATE;
+    if (x->stream.on)
+        return stream_body(x, data, len);
     if (x->body_given || x->out.len == 0)
         return PRA_DONE;
     x->body_given = 1;

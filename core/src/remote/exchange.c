@@ -24,6 +24,7 @@ int pra_exchange_new(pra_handler *handler, const pra_alloc *alloc, pra_exchange 
     pra__buffer_init(&x->body, a);
     pra__buffer_init(&x->out, a);
     pra__buffer_init(&x->plain, a);
+    pra__stream_init(&x->stream, a);
     *out = x;
     return PRA_OK;
 }
@@ -33,6 +34,7 @@ void pra_exchange_free(pra_exchange *x)
     if (!x)
         return;
     pra_alloc alloc = x->alloc;
+    pra__stream_fini(&x->stream);
     pra__sinks_free(x);
     pra_write_request_free(x->write);
     pra_read_request_free(x->read);
@@ -58,13 +60,20 @@ void pra__exchange_drop_request(pra_exchange *x)
     pra__sinks_trim(x, retained(x));
     pra__buffer_trim(&x->body, retained(x));
     pra__buffer_trim(&x->plain, retained(x));
+    pra__series_list_trim(&x->stream.list, retained(x));
+}
+
+void pra__exchange_drop_body(pra_exchange *x)
+{
+    pra__buffer_trim(&x->out, retained(x));
 }
 
 static void forget_last(pra_exchange *x)
 {
     pra__exchange_drop_request(x);
     pra__arena_trim(&x->arena, retained(x));
-    pra__buffer_trim(&x->out, retained(x));
+    pra__exchange_drop_body(x);
+    pra__stream_reset(&x->stream, retained(x));
     memset(&x->error, 0, sizeof(x->error));
     x->stats = (pra_exchange_stats){.size = sizeof(x->stats)};
     x->status = 0;
@@ -290,7 +299,11 @@ int pra_exchange_run(pra_exchange *x)
     const pra_handler *h = x->handler;
     int rc;
     x->busy = 1;
-    if (x->phase == PRA_STEP_READ)
+    x->stream.fetched =
+        x->phase == PRA_STEP_READ && x->version != PRA_RESPONSE_SAMPLES && h->vtbl.select;
+    if (x->stream.fetched)
+        rc = PRA_OK; /* it is asked piece by piece */
+    else if (x->phase == PRA_STEP_READ)
         rc = pra__sinks_fill(x);
     else if (h->vtbl.write)
         rc = h->vtbl.write(h->self, &x->context, x->write, &x->result, &x->error);
@@ -298,7 +311,7 @@ int pra_exchange_run(pra_exchange *x)
         rc = pra_error_set_cstr(&x->error, PRA_ERR_NOT_SUPPORTED, "this storage takes no writes");
     x->busy = 0;
     (void)pra_exchange_finish(x, rc, &x->error);
-    return rc == PRA_ERR_USER ? PRA_ERR_USER : PRA_OK;
+    return x->error.code == PRA_ERR_USER ? PRA_ERR_USER : PRA_OK;
 }
 
 int pra_exchange_finish(pra_exchange *x, int code, const pra_error *err)
@@ -357,7 +370,8 @@ int pra_exchange_get_stats(const pra_exchange *x, pra_exchange_stats *out)
     stats.status = x->status;
     stats.code = x->error.code;
     stats.version = x->version;
-    stats.response_bytes = x->out.len;
+    if (!x->stream.on)
+        stats.response_bytes = x->out.len;
     stats.rejected_samples = x->result.rejected[PRA_DATUM_SAMPLE];
     stats.rejected_series = x->result.rejected_series;
     return pra__struct_out(out, &stats, sizeof(stats));

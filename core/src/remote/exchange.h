@@ -7,6 +7,7 @@
 #include "message/series_sink.h"
 #include "remote/context.h"
 #include "remote/handler.h"
+#include "remote/stream.h"
 #include "remote/write_result.h"
 
 enum { PRA__MAX_HEADERS = 8, PRA__WRITTEN_KINDS = 3 };
@@ -47,6 +48,7 @@ struct pra_exchange {
     pra_buffer out;   /* the body */
     pra_buffer plain; /* the body before compression */
     int body_given;
+    struct pra__stream stream; /* of a streamed answer: the request is kept until its end */
     pra_exchange_stats stats;
 };
 
@@ -63,6 +65,8 @@ void pra__answer_read(pra_exchange *x, int code, const pra_error *err);
 
 /* exchange.c: lets go of what is not needed once the answer stands. */
 void pra__exchange_drop_request(pra_exchange *x);
+/* Lets go of the answer. */
+void pra__exchange_drop_body(pra_exchange *x);
 
 /* sinks.c: one sink a query. */
 int pra__sinks_prepare(pra_exchange *x);

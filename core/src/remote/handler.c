@@ -102,8 +102,8 @@ static int set_read_range(pra_handler *h, const pra_handler_opts *opts, pra_erro
 
 static int configure(pra_handler *h, const pra_handler_opts *opts, pra_error *err)
 {
-    const uint32_t messages = 1u << PRA_WRITE_V1;
-    const uint32_t types = 1u << PRA_RESPONSE_SAMPLES;
+    const uint32_t messages = 1u << PRA_WRITE_V1 | 1u << PRA_WRITE_V2;
+    const uint32_t types = 1u << PRA_RESPONSE_SAMPLES | 1u << PRA_RESPONSE_STREAMED_XOR_CHUNKS;
     pra_handler_opts full = {0};
     int rc = opts ? pra__opts_copy(&full, sizeof(full), opts, opts->size) : PRA_OK;
     if (rc == PRA_OK)

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "remote/select.h"
 
+#include "base/error.h"
+
 int pra__select(const pra_exchange *x, const pra_query *query, pra_series_list *list,
                 pra_error *err)
 {
@@ -10,6 +12,8 @@ int pra__select(const pra_exchange *x, const pra_query *query, pra_series_list *
         *err = list->failure;
         rc = err->code;
     }
+    if (rc > 0)
+        rc = pra__error(err, PRA_ERR_CALLBACK, 0, "select of the storage returned %d", rc);
     if (rc == PRA_OK)
         pra__series_list_sort(list);
     return rc;

@@ -31,6 +31,8 @@ int pra__sinks_prepare(pra_exchange *x)
         pra__series_sink_start(x->sinks[i], pra_query_start_ms(query), pra_query_end_ms(query),
                                &x->read_budget, x->handler->external_labels,
                                x->handler->external_label_count);
+        if (x->version == PRA_RESPONSE_STREAMED_XOR_CHUNKS)
+            pra__series_sink_stream(x->sinks[i], (int64_t)i, NULL);
     }
     x->sink_count = count;
     return PRA_OK;
@@ -39,7 +41,11 @@ int pra__sinks_prepare(pra_exchange *x)
 void pra__sinks_trim(pra_exchange *x, size_t retain)
 {
     for (size_t i = 0; i < x->sink_cap; i++) {
-        size_t held = x->sinks[i] ? pra__series_sink_memory(x->sinks[i]) : 0;
+        size_t held = 0;
+        if (x->sinks[i]) {
+            pra__series_sink_clear(x->sinks[i]);
+            held = pra__series_sink_memory(x->sinks[i]);
+        }
         if (held <= retain) {
             retain -= held;
         } else {
