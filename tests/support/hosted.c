@@ -120,6 +120,18 @@ struct hosted *hosted_try_new(const pra_alloc *alloc, const pra_handler_opts *op
     return NULL;
 }
 
+struct hosted *hosted_over(const pra_alloc *alloc, const pra_storage *storage,
+                           const pra_handler_opts *opts)
+{
+    struct hosted *h = calloc(1, sizeof(*h));
+    CHECK(h);
+    if (pra_handler_new(alloc, storage, opts, &h->handler, NULL) == PRA_OK &&
+        pra_exchange_new(h->handler, NULL, &h->x) == PRA_OK)
+        return h;
+    hosted_free(h);
+    return NULL;
+}
+
 struct hosted *hosted_new(const pra_alloc *alloc, const pra_handler_opts *opts)
 {
     struct hosted_storage *storage;
@@ -134,6 +146,7 @@ void hosted_free(struct hosted *h)
         return;
     pra_exchange_free(h->x);
     pra_handler_free(h->handler);
+    pra_buffer_free(h->gathered);
     free(h);
 }
 
@@ -216,15 +229,18 @@ void hosted_exchange(struct hosted *h, const char *method_cstr, const char *targ
 
 /* ── Requests ── */
 
-static void send_message(struct hosted *h, const char *target_cstr, const pra_buffer *message,
-                         struct hosted_way way)
+void hosted_post(struct hosted *h, const char *target_cstr, const char *content_type_cstr,
+                 const pra_buffer *message, struct hosted_way way)
 {
+    char headers[200];
     pra_buffer *body;
+    int n = snprintf(headers, sizeof(headers), "Content-Type: %s\nContent-Encoding: snappy\n",
+                     content_type_cstr);
+    CHECK(n > 0 && (size_t)n < sizeof(headers));
     CHECK(pra_buffer_new(NULL, &body) == PRA_OK);
     CHECK(pra_snappy_compress(pra_buffer_data(message), pra_buffer_len(message), body, NULL) ==
           PRA_OK);
-    hosted_exchange(h, "POST", target_cstr,
-                    "Content-Type: application/x-protobuf\nContent-Encoding: snappy\n",
+    hosted_exchange(h, "POST", target_cstr, headers,
                     (pra_str){pra_buffer_data(body), pra_buffer_len(body)}, way);
     pra_buffer_free(body);
 }
@@ -237,12 +253,17 @@ static void add_series(pra_write_request *request, const pra_label *labels, size
     CHECK(pra_write_request_add_samples(request, &t, &value, NULL, 1) == PRA_OK);
 }
 
-static void send_write(struct hosted *h, pra_write_request *request, struct hosted_way way)
+void hosted_post_write(struct hosted *h, int32_t version, pra_write_request *request,
+                       struct hosted_way way)
 {
     pra_buffer *message;
     CHECK(pra_buffer_new(NULL, &message) == PRA_OK);
-    CHECK(pra_write_request_encode(request, PRA_WRITE_V1, message, NULL) == PRA_OK);
-    send_message(h, "/api/v1/write", message, way);
+    CHECK(pra_write_request_encode(request, version, message, NULL) == PRA_OK);
+    hosted_post(h, "/api/v1/write",
+                version == PRA_WRITE_V2
+                    ? "application/x-protobuf;proto=io.prometheus.write.v2.Request"
+                    : "application/x-protobuf",
+                message, way);
     pra_buffer_free(message);
     pra_write_request_free(request);
 }
@@ -253,7 +274,7 @@ void hosted_write(struct hosted *h, pra_str value, struct hosted_way way)
     pra_write_request *request;
     CHECK(pra_write_request_new(NULL, &request) == PRA_OK);
     add_series(request, labels, 2);
-    send_write(h, request, way);
+    hosted_post_write(h, PRA_WRITE_V1, request, way);
 }
 
 void hosted_write_labels(struct hosted *h, const pra_label *labels, size_t count,
@@ -264,7 +285,7 @@ void hosted_write_labels(struct hosted *h, const pra_label *labels, size_t count
     CHECK(pra_write_request_new(NULL, &request) == PRA_OK);
     add_series(request, &good, 1);
     add_series(request, labels, count);
-    send_write(h, request, way);
+    hosted_post_write(h, PRA_WRITE_V1, request, way);
 }
 
 void hosted_read(struct hosted *h, const char *names_cstr, struct hosted_way way)
@@ -279,7 +300,7 @@ void hosted_read(struct hosted *h, const char *names_cstr, struct hosted_way way
                                            (pra_str){name, 1}) == PRA_OK);
     }
     CHECK(pra_read_request_encode(request, message, NULL) == PRA_OK);
-    send_message(h, "/api/v1/read", message, way);
+    hosted_post(h, "/api/v1/read", "application/x-protobuf", message, way);
     pra_buffer_free(message);
     pra_read_request_free(request);
 }

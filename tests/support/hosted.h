@@ -31,8 +31,9 @@ struct hosted {
     pra_handler *handler;
     pra_exchange *x;
     struct hosted_storage *storage;
-    int ran;        /* what pra_exchange_run returned */
-    pra_str answer; /* for the caller to fill */
+    int ran;              /* what pra_exchange_run returned */
+    pra_str answer;       /* for the caller to fill */
+    pra_buffer *gathered; /* likewise; NULL, or freed with the hosted */
 };
 
 struct hosted_way {
@@ -43,6 +44,9 @@ struct hosted_way {
 /* *storage is to be freed after the hosted. */
 struct hosted *hosted_try_new(const pra_alloc *alloc, const pra_handler_opts *opts,
                               struct hosted_storage **storage);
+/* The same over a storage of the caller's: h->storage is NULL, and way.stepped is not for it. */
+struct hosted *hosted_over(const pra_alloc *alloc, const pra_storage *storage,
+                           const pra_handler_opts *opts);
 struct hosted *hosted_new(const pra_alloc *alloc, const pra_handler_opts *opts);
 void hosted_free(struct hosted *h);
 void hosted_storage_free(struct hosted_storage *storage);
@@ -56,6 +60,12 @@ void hosted_exchange(struct hosted *h, const char *method_cstr, const char *targ
 /* The part of it behind the head, if begin returned PRA_OK. */
 void hosted_body(struct hosted *h, pra_str body, struct hosted_way way);
 
+/* Posts a message, which is compressed first. */
+void hosted_post(struct hosted *h, const char *target_cstr, const char *content_type_cstr,
+                 const pra_buffer *message, struct hosted_way way);
+/* Encodes a request and posts it, then frees it. */
+void hosted_post_write(struct hosted *h, int32_t version, pra_write_request *request,
+                       struct hosted_way way);
 /* Writes a sample of {__name__="v",value=…}. */
 void hosted_write(struct hosted *h, pra_str value, struct hosted_way way);
 /* Writes a sample of a series with these labels and, before it, one of a good series. */

@@ -56,13 +56,50 @@ static inline void assert_header(const pra_exchange *x, const char *name, const 
         fail_msg("%s: %.*s, not %s", name, (int)found.len, found.ptr, value);
 }
 
-static inline void assert_no_written_headers(const pra_exchange *x)
+/* W-25: all three, once each, a number, for 2.0 once that is settled; W-26: else none. */
+static inline void assert_written_headers(const pra_exchange *x, const pra_exchange_stats *stats)
 {
+    static const char prefix[] = "X-Prometheus-Remote-Write-";
     const pra_header *headers;
     size_t count = pra_exchange_headers(x, &headers);
-    for (size_t i = 0; i < count; i++)
-        assert_false(headers[i].name.len > 24 &&
-                     memcmp(headers[i].name.ptr, "X-Prometheus-Remote-Write", 25) == 0);
+    int found = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (headers[i].name.len < sizeof(prefix) - 1 ||
+            memcmp(headers[i].name.ptr, prefix, sizeof(prefix) - 1) != 0)
+            continue;
+        assert_in_range(headers[i].value.len, 1, 20);
+        for (size_t k = 0; k < headers[i].value.len; k++)
+            assert_in_range(headers[i].value.ptr[k], '0', '9');
+        found++;
+    }
+    int v2 = stats->endpoint == PRA_ENDPOINT_WRITE && stats->version == PRA_WRITE_V2;
+    assert_int_equal(found, v2 ? 3 : 0);
+}
+
+/* The whole body; a streamed one is gathered. */
+static inline void take_body(struct hosted *h)
+{
+    pra_exchange *x = h->x;
+    uint64_t announced = pra_exchange_body_length(x);
+    const void *piece = NULL;
+    size_t len = 0;
+    int rc = pra_exchange_body(x, &piece, &len);
+    if (announced == UINT64_MAX) {
+        if (!h->gathered)
+            assert_int_equal(pra_buffer_new(NULL, &h->gathered), PRA_OK);
+        pra_buffer_reset(h->gathered);
+        for (; rc == PRA_OK; rc = pra_exchange_body(x, &piece, &len)) {
+            assert_true(len > 0);
+            assert_int_equal(pra_buffer_append(h->gathered, piece, len), PRA_OK);
+        }
+        h->answer = (pra_str){pra_buffer_data(h->gathered), pra_buffer_len(h->gathered)};
+    } else {
+        assert_int_equal(rc, announced ? PRA_OK : PRA_DONE);
+        assert_int_equal(len, announced);
+        h->answer = (pra_str){piece, len};
+    }
+    assert_int_equal(pra_exchange_body(x, &piece, &len), PRA_DONE);
+    assert_int_equal(pra_exchange_body_length(x), announced);
 }
 
 /* One line of text, below 4 KiB, that ends where it says it does. */
@@ -81,26 +118,20 @@ static inline void check_answer(struct hosted *h, int status)
 {
     pra_exchange *x = h->x;
     pra_exchange_stats stats = {.size = sizeof(stats)};
-    const void *piece = NULL;
-    size_t len = 0;
     if (pra_exchange_status(x) != status)
         fail_msg("status %d, not %d: %s", pra_exchange_status(x), status,
                  pra_exchange_error(x)->message);
     assert_int_equal(pra_exchange_step(x), PRA_STEP_RESPOND);
-    uint64_t announced = pra_exchange_body_length(x);
-    int rc = pra_exchange_body(x, &piece, &len);
-    assert_int_equal(rc, announced ? PRA_OK : PRA_DONE);
-    assert_int_equal(len, announced);
-    h->answer = (pra_str){piece, len};
-    assert_int_equal(pra_exchange_body(x, &piece, &len), PRA_DONE);
+    take_body(h);
     if (status >= 400)
         assert_error_body(x, h->answer);
     else
         assert_int_equal(pra_exchange_error(x)->code, 0);
     if (status == 204) /* W-20 */
-        assert_int_equal(announced, 0);
-    assert_no_written_headers(x); /* W-26 */
+        assert_int_equal(h->answer.len, 0);
     assert_int_equal(pra_exchange_get_stats(x, &stats), PRA_OK);
+    assert_int_equal(stats.response_bytes, h->answer.len);
+    assert_written_headers(x, &stats);
     assert_int_equal(stats.status, status);
     assert_int_equal(stats.code, pra_exchange_error(x)->code);
     /* Too late for all of these. */

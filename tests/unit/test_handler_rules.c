@@ -7,6 +7,7 @@
 #define TYPE(value) "content-type: " value "\n"
 #define SNAPPY "content-encoding: snappy\n"
 #define V1 TYPE("application/x-protobuf") SNAPPY
+#define V2 TYPE("application/x-protobuf;proto=io.prometheus.write.v2.Request") SNAPPY
 
 /* ── W-01 to W-13: what is a request ── */
 
@@ -85,7 +86,12 @@ static const struct row rows[] = {
     {"W-03", "POST", W, TYPE("application/x-protobuf;proto=prometheus.WriteRequest"), EMPTY_MESSAGE,
      204, 0},
     {"W-03 v2", "POST", W, TYPE("application/x-protobuf;proto=io.prometheus.write.v2.Request"),
-     EMPTY_MESSAGE, 415, PRA_ERR_CONTENT_TYPE},
+     EMPTY_MESSAGE, 204, 0},
+    {"W-25 v2 corrupt", "POST", W, V2, NOT_SNAPPY, 400, PRA_ERR_SNAPPY},
+    {"W-25 v2 proto", "POST", W, V2, CUT_SHORT, 400, PRA_ERR_PROTO},
+    {"W-25 v2 size", "POST", W, V2 "content-length: 9999\n", EMPTY_MESSAGE, 413,
+     PRA_ERR_BODY_TOO_LARGE},
+    {"W-12 v1 bytes sent as v2 are an empty message", "POST", W, V2, METADATA_ONLY, 204, 0},
     {"W-03 other message", "POST", W, TYPE("application/x-protobuf;proto=foo"), EMPTY_MESSAGE, 415,
      PRA_ERR_CONTENT_TYPE},
     {"W-03", "POST", W, TYPE("application/json"), EMPTY_MESSAGE, 415, PRA_ERR_CONTENT_TYPE},
@@ -106,7 +112,7 @@ static const struct row rows[] = {
      PRA_ERR_CONTENT_TYPE},
     {"W-05 space", "POST", W,
      TYPE("  application/x-protobuf \t; \t proto=io.prometheus.write.v2.Request  "), EMPTY_MESSAGE,
-     415, PRA_ERR_CONTENT_TYPE},
+     204, 0},
     {"W-05 space", "POST", W, TYPE("application/x-protobuf \t; \t proto=prometheus.WriteRequest "),
      EMPTY_MESSAGE, 204, 0},
     {"W-05 quotes", "POST", W, TYPE("application/x-protobuf; proto=\"prometheus.WriteRequest\""),
@@ -114,8 +120,8 @@ static const struct row rows[] = {
     {"W-05 quoted pair", "POST", W,
      TYPE("application/x-protobuf; proto=\"prometheus\\.WriteReques\\t\""), EMPTY_MESSAGE, 204, 0},
     {"W-05 quotes", "POST", W,
-     TYPE("application/x-protobuf; proto=\"io.prometheus.write.v2.Request\""), EMPTY_MESSAGE, 415,
-     PRA_ERR_CONTENT_TYPE},
+     TYPE("application/x-protobuf; proto=\"io.prometheus.write.v2.Request\""), EMPTY_MESSAGE, 204,
+     0},
     {"W-05 open quote", "POST", W, TYPE("application/x-protobuf; proto=\"prometheus.WriteRequest"),
      EMPTY_MESSAGE, 415, PRA_ERR_CONTENT_TYPE},
     {"W-05 other parameters", "POST", W, TYPE("application/x-protobuf; charset=\"a;proto=x\"; q=1"),
@@ -181,7 +187,7 @@ static const struct row rows[] = {
     {"W-11 unknown group", "POST", W, V1, UNKNOWN_GROUP, 204, 0},
     {"R-02 unknown type skipped", "POST", R, V1, S("\x04\x0c\x10\x07\x10\x00"), 200, 0},
     {"R-02 streamed, then samples", "POST", R, V1, S("\x04\x0c\x12\x02\x01\x00"), 200, 0},
-    {"R-02 streamed only", "POST", R, V1, S("\x02\x04\x10\x01"), 400, PRA_ERR_RESPONSE_TYPE},
+    {"R-02 streamed only", "POST", R, V1, S("\x02\x04\x10\x01"), 200, 0},
     {"R-02 unknown only", "POST", R, V1, S("\x02\x04\x10\x07"), 400, PRA_ERR_RESPONSE_TYPE},
     {"R-06 unknown matcher", "POST", R, V1, S("\x06\x14\x0a\x04\x1a\x02\x08\x09"), 400,
      PRA_ERR_MATCHER},
