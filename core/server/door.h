@@ -36,10 +36,12 @@ typedef struct pra__tls_files {
 int pra__tls_init(pra__tls *out, const pra__tls_config *config, const pra__tls_files *files,
                   pra_error *err);
 void pra__tls_fini(pra__tls *tls);
-/* The session, which has not begun, will be as tls says, which must outlive it. verify may be NULL:
- * called for client certificates. 0 or an error of GnuTLS. */
+/* The session, which has not begun, will be as tls says, which must outlive it. verify is called if
+ * client certificates are asked for, also when there is none. 0 or an error of GnuTLS. */
 int pra__tls_attach(const pra__tls *tls, gnutls_session_t session,
                     gnutls_certificate_verify_function *verify);
+/* Whether nobody comes in without a certificate. */
+bool pra__tls_needs_client(const pra__tls_config *config);
 /* Whether the client's certificate is good enough; if not, tells the client and says why. */
 bool pra__tls_client_is_good(const pra__tls *tls, gnutls_session_t session, char *why, size_t cap);
 

@@ -44,16 +44,19 @@ static gnutls_session_t session_of(const pra__conn *c)
 
 static int verify_client(gnutls_session_t session)
 {
-    const pra__conn *c = gnutls_session_get_ptr(session);
+    pra__conn *c = gnutls_session_get_ptr(session);
     pra_server *s = c->server;
     char why[80] = "";
     uint64_t dropped;
-    if (pra__tls_client_is_good(&c->tls_rules->tls, session, why, sizeof(why)))
+    if (pra__tls_client_is_good(&c->tls_rules->tls, session, why, sizeof(why))) {
+        c->client_is_good = true;
         return 0;
+    }
     pra__metrics_refused(&s->metrics, "client_certificate");
     if (pra__log_allowed(&s->log, &dropped))
         pra__log_write(&s->log.sink, PRA_LOG_WARN, "client certificate refused",
                        "err=\"%s\" remote=%s dropped=%" PRIu64, why, c->remote, dropped);
+    pra__conn_linger(c); /* so that the client can read what is wrong */
     return GNUTLS_E_CERTIFICATE_ERROR;
 }
 
@@ -99,6 +102,11 @@ bool pra__entrance_admit(pra__conn *c, pra__refusal *why)
         return true;
     const pra__place place = {c->remote, pra__now_ms() + s->opts.worker_wait_ms,
                               !c->surplus && !atomic_load(&s->stopping)};
+    if (c->tls_rules && !c->client_is_good && pra__tls_needs_client(&c->tls_rules->config.tls)) {
+        /* whatever GnuTLS has called or not */
+        *why = (pra__refusal){401, "client_certificate", "a client certificate is needed"};
+        return false;
+    }
     pra__entrance_leave(c);
     c->rules = pra__door_rules(s->door);
     pra__conn_enter(c, PRA__BUSY); /* a password may have to wait for its turn */

@@ -54,6 +54,7 @@ typedef struct pra__conn {
     bool surplus;    /* opened beyond max_connections: gets nothing but the server's own pages */
     char remote[64]; /* "1.2.3.4:567" */
     pra__rules *tls_rules; /* that its TLS began with; NULL without TLS */
+    bool client_is_good;   /* its certificate has been looked at */
 
     /* guarded by server->conns_lock */
     struct pra__conn *next, *prev;

@@ -170,18 +170,16 @@ static int on_client_hello(gnutls_session_t session)
 int pra__tls_attach(const pra__tls *tls, gnutls_session_t session,
                     gnutls_certificate_verify_function *verify)
 {
-    static const gnutls_certificate_request_t requests[] = {
-        GNUTLS_CERT_IGNORE, GNUTLS_CERT_REQUEST, GNUTLS_CERT_REQUIRE, GNUTLS_CERT_REQUEST,
-        GNUTLS_CERT_REQUIRE};
     const pra__tls_config *config = tls->config;
     int rc = gnutls_priority_set(session, tls->priority);
     if (!rc)
         rc = gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, tls->credentials);
     if (rc)
         return rc;
-    gnutls_certificate_server_set_request(
-        session, config->client_sans ? GNUTLS_CERT_REQUIRE : requests[config->client_auth]);
-    if (config->client_auth && verify)
+    /* Never GNUTLS_CERT_REQUIRE: GnuTLS would not tell the client what is missing. verify does. */
+    gnutls_certificate_server_set_request(session, config->client_auth ? GNUTLS_CERT_REQUEST
+                                                                       : GNUTLS_CERT_IGNORE);
+    if (config->client_auth)
         gnutls_session_set_verify_function(session, verify);
     if (tls->older) { /* there is no cache of sessions, so its pointer is free */
         gnutls_db_set_ptr(session, (void *)(uintptr_t)tls);
@@ -273,6 +271,13 @@ static const char *check_chain(gnutls_session_t session, gnutls_alert_descriptio
     return "the client CA has not signed it";
 }
 
+bool pra__tls_needs_client(const pra__tls_config *config)
+{
+    return config->client_auth == PRA__REQUIRE_ANY_CLIENT_CERT ||
+           config->client_auth == PRA__REQUIRE_AND_VERIFY ||
+           (config->client_auth && config->client_sans);
+}
+
 bool pra__tls_client_is_good(const pra__tls *tls, gnutls_session_t session, char *why, size_t cap)
 {
     const pra__tls_config *config = tls->config;
@@ -281,10 +286,11 @@ bool pra__tls_client_is_good(const pra__tls *tls, gnutls_session_t session, char
     const gnutls_datum_t *chain = gnutls_certificate_get_peers(session, &count);
     const char *wrong = NULL;
     if (!chain || count == 0) {
-        if (!config->client_sans && config->client_auth != PRA__REQUIRE_ANY_CLIENT_CERT &&
-            config->client_auth != PRA__REQUIRE_AND_VERIFY)
+        if (!pra__tls_needs_client(config))
             return true;
         wrong = "there is none";
+        if (gnutls_protocol_get_version(session) >= GNUTLS_TLS1_3)
+            alert = GNUTLS_A_CERTIFICATE_REQUIRED;
     } else {
         if (config->client_auth >= PRA__VERIFY_IF_GIVEN)
             wrong = check_chain(session, &alert);

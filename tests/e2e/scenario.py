@@ -9,13 +9,19 @@ from processes import wait_until
 from prometheus import Prometheus, remote_read, remote_write, scrape
 
 
+def _client(receiver):
+    """How Prometheus has to come to the receiver, beside the address."""
+    return getattr(receiver, "client", {})
+
+
 def start_sender(processes, workdir, receiver):
-    return Prometheus(processes, workdir, "sender", remote_write(f"{receiver.url}/api/v1/write"),
-                      ["--enable-feature=exemplar-storage"])
+    config = remote_write(f"{receiver.url}/api/v1/write", **_client(receiver))
+    return Prometheus(processes, workdir, "sender", config, ["--enable-feature=exemplar-storage"])
 
 
 def start_reader(processes, workdir, receiver, name="reader"):
-    return Prometheus(processes, workdir, name, remote_read(f"{receiver.url}/api/v1/read"))
+    return Prometheus(processes, workdir, name,
+                      remote_read(f"{receiver.url}/api/v1/read", **_client(receiver)))
 
 
 def start_scraping(sender, targets):
