@@ -4,6 +4,9 @@
 <!-- run: serve -->           a command that goes on running
 <!-- run: prometheus.yml -->  added to a configuration that scrapes prometheus itself
 <!-- run: prometheus -->      a command that goes on running, after the configuration is there
+<!-- run: web.yml -->         the file of that name
+<!-- run: door -->            a command that goes on running, with that file
+<!-- run: door.yml -->        added to a configuration, for writing to that command
 <!-- run: console -->         commands after "$ ", each with what it prints (numbers may differ)
 <!-- run: c --> python, lua   a storage, started and then written to
 <!-- run: ctest NAME -->      something that takes long; the ctest test NAME does it

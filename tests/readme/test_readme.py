@@ -13,12 +13,14 @@ import pytest
 
 import receivers
 import wire
+from certificates import Authority
 from processes import wait_until
 from relay import post
 from snippets import ROOT, only, snippets
 
 PORT = 9201
-KINDS = ("serve", "prometheus.yml", "prometheus", "console", "c", "python", "lua")
+KINDS = ("serve", "prometheus.yml", "prometheus", "console", "web.yml", "door", "door.yml",
+         "c", "python", "lua")
 
 
 def test_every_snippet_says_how_it_is_run():
@@ -75,14 +77,41 @@ def test_first_steps(processes, tmp_path):
     stand_in_for_dev(tmp_path)
     serve = processes.start("serve", ["bash", "-c", "exec " + only("serve").text], cwd=tmp_path)
     wait_until(lambda: serve.port() == PORT, "pra serves", serve)
-    scrape = {"scrape_configs": [{"job_name": "prometheus", "scrape_interval": "1s",
-                                  "static_configs": [{"targets": ["127.0.0.1:9090"]}]}]}
-    configuration = json.dumps(scrape)[1:-1].replace('"scrape_configs"', "scrape_configs")
-    (tmp_path / "prometheus.yml").write_text(configuration + "\n" + only("prometheus.yml").text)
+    configure(tmp_path, only("prometheus.yml").text)
     processes.start("prometheus", ["bash", "-c", "exec " + only("prometheus").text], cwd=tmp_path)
     for snippet in snippets():
         if snippet.how == "console":
             check_console(snippet.text, tmp_path)
+    assert serve.stop() == 0
+
+
+def configure(folder, text):
+    scrape = {"scrape_configs": [{"job_name": "prometheus", "scrape_interval": "1s",
+                                  "static_configs": [{"targets": ["127.0.0.1:9090"]}]}]}
+    configuration = json.dumps(scrape)[1:-1].replace('"scrape_configs"', "scrape_configs")
+    (folder / "prometheus.yml").write_text(configuration + "\n" + text)
+
+
+def test_tls_and_authentication(processes, tmp_path):
+    if not receivers.PRA.exists() or not shutil.which("prometheus"):
+        receivers.lacking("pra is not built, or there is no prometheus")
+    stand_in_for_dev(tmp_path)
+    Authority(tmp_path).issue("server")
+    (tmp_path / "web.yml").write_text(only("web.yml").text)
+    (tmp_path / "password").write_text("secret")
+    serve = processes.start("serve", ["bash", "-c", "exec " + only("door").text], cwd=tmp_path)
+    wait_until(lambda: "listening" in serve.text(), "pra serves", serve)
+    configure(tmp_path, only("door.yml").text.replace("storage.example", "localhost"))
+    processes.start("prometheus", ["bash", "-c", "exec " + only("prometheus").text], cwd=tmp_path)
+    curl = ["curl", "-s", "--cacert", "ca.crt", f"https://localhost:{PORT}/metrics"]
+
+    def metrics(*login):
+        return subprocess.run([*curl, *login], cwd=tmp_path, capture_output=True, text=True).stdout
+
+    wait_until(lambda: re.search(r"^pra_received_samples_total [1-9]",
+                                 metrics("-u", "prometheus:secret"), re.M), "samples arrive", serve)
+    assert "pra_received" not in metrics()
+    assert "warn" not in re.sub(r".*request refused.*\n", "", serve.text())
     assert serve.stop() == 0
 
 
