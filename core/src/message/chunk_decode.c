@@ -15,9 +15,18 @@ struct samples {
     uint64_t timestamp_ms;
     uint64_t delta;
     struct pra__xor value;
-    int stale; /* XOR2: this value is the stale marker, which is not in value */
+    int64_t *timestamps_ms; /* where they go */
+    double *values;
+    int64_t *starts_ms; /* NULL: there are none */
 };
 
+static void store(struct samples *s, size_t index, uint64_t bits)
+{
+    s->timestamps_ms[index] = (int64_t)s->timestamp_ms;
+    memcpy(&s->values[index], &bits, sizeof(bits));
+}
+
+/* The first two have forms of their own. */
 static void first_sample(struct samples *s, size_t index)
 {
     if (index == 0) {
@@ -29,53 +38,83 @@ static void first_sample(struct samples *s, size_t index)
     }
 }
 
-static void next_xor(struct samples *s, size_t index)
+/* A change of the interval; the next bit is 1. */
+static inline uint64_t get_dod(struct pra__bit_reader *r)
 {
-    static const uint8_t bits[4] = {0, 14, 17, 20};
-    if (index < 2) {
-        first_sample(s, index);
-    } else {
-        unsigned ones = pra__get_ones(&s->r, 4);
-        if (ones == 4)
-            s->delta += pra__get_many_bits(&s->r, 64);
-        else if (ones)
-            s->delta += (uint64_t)pra__get_fitted(&s->r, bits[ones]);
-        s->timestamp_ms += s->delta;
+    static const uint8_t bits[4] = {1, 14, 17, 20};
+    unsigned ones = pra__get_ones(r, 4);
+    return ones == 4 ? pra__get_many_bits(r, 64) : (uint64_t)pra__get_fitted(r, bits[ones]);
+}
+
+/* Samples from number index on, the state in registers meanwhile. */
+static void take_more_xor(struct samples *s, size_t index, size_t count)
+{
+    struct pra__bit_reader r = s->r;
+    struct pra__xor value = s->value;
+    uint64_t timestamp_ms = s->timestamp_ms, delta = s->delta;
+    for (size_t i = index; i < count && !r.why; i++) {
+        if (pra__bits_left(&r) < 2) {
+            pra__bits_malformed(&r, "unexpected end");
+            break;
+        }
+        const unsigned next = (unsigned)(pra__peek_bits(&r) >> 62);
+        if (next < 2) /* the interval stays, and of 0 the value too */
+            r.pos += 2 - next;
+        else
+            delta += get_dod(&r);
+        if (next)
+            pra__get_xor(&r, &value);
+        timestamp_ms += delta;
+        s->timestamps_ms[i] = (int64_t)timestamp_ms;
+        memcpy(&s->values[i], &value.bits, sizeof(value.bits));
     }
-    if (index > 0)
-        pra__get_xor(&s->r, &s->value);
+    s->r = r;
+}
+
+static void take_xor(struct samples *s, size_t count)
+{
+    size_t i = 0;
+    for (; i < count && i < 2; i++) {
+        first_sample(s, i);
+        if (i == 1)
+            pra__get_xor(&s->r, &s->value);
+        store(s, i, s->value.bits);
+    }
+    take_more_xor(s, i, count);
 }
 
 /* XOR2 keeps stale markers out of the chain of values, and joins the codes for a time and a value
- * that go on as before. */
-static void xor2_value(struct samples *s)
+ * that go on as before. Values are returned. */
+static uint64_t xor2_value(struct samples *s)
 {
     unsigned ones = pra__get_ones(&s->r, 3);
     if (ones == 3)
-        s->stale = 1;
-    else if (ones)
+        return PRA_STALE_NAN_BITS;
+    if (ones)
         pra__get_xor_window(&s->r, &s->value, ones == 2);
+    return s->value.bits;
 }
 
+static uint64_t xor2_first(struct samples *s, size_t index)
+{
+    first_sample(s, index);
+    if (index == 1)
+        return xor2_value(s);
+    if (s->value.bits != PRA_STALE_NAN_BITS)
+        return s->value.bits;
+    s->value.bits = 0;
+    return PRA_STALE_NAN_BITS;
+}
+
+/* Unlike XOR, in two's complement. */
 static uint64_t get_signed(struct pra__bit_reader *r, unsigned count)
 {
     uint64_t v = pra__get_bits(r, count);
     return v >> (count - 1) ? v - (UINT64_C(1) << count) : v;
 }
 
-static void next_xor2(struct samples *s, size_t index)
+static uint64_t xor2_next(struct samples *s)
 {
-    s->stale = 0;
-    if (index < 2) {
-        first_sample(s, index);
-        if (index == 1) {
-            xor2_value(s);
-        } else if (s->value.bits == PRA_STALE_NAN_BITS) {
-            s->value.bits = 0;
-            s->stale = 1;
-        }
-        return;
-    }
     unsigned ones = pra__get_ones(&s->r, 5);
     if (ones == 1)
         pra__get_xor_window(&s->r, &s->value, pra__get_bits(&s->r, 1) != 0);
@@ -86,14 +125,14 @@ static void next_xor2(struct samples *s, size_t index)
     else if (ones == 4)
         s->delta += pra__get_many_bits(&s->r, 64);
     s->timestamp_ms += s->delta;
-    s->stale = ones == 5;
-    if (ones > 1 && ones < 5)
-        xor2_value(s);
+    if (ones < 2)
+        return s->value.bits;
+    return ones == 5 ? PRA_STALE_NAN_BITS : xor2_value(s);
 }
 
-/* Start timestamps of XOR2: as the distance from the sample before, from the sample on where they
- * change for the first time; that is in the low bits of a byte, and the top one says whether there
- * is one with the first sample. */
+/* Start timestamps of XOR2: the distance from the sample before, from the sample on where they
+ * change for the first time; that is in the low bits of head, and the top one says whether there is
+ * one with the first sample. */
 struct starts {
     unsigned head;
     uint64_t diff;
@@ -116,43 +155,48 @@ static void next_start(struct starts *t, struct pra__bit_reader *r, size_t index
     t->start_ms = before - t->diff;
 }
 
-/* A sample has at least a bit, but the first. */
-static int samples_plausible(const struct pra__bit_reader *r, size_t count)
+static void take_xor2(struct samples *s, unsigned head, size_t count)
 {
-    return count <= 1 || count - 1 <= pra__bits_left(r);
+    struct starts starts = {.head = head};
+    for (size_t i = 0; i < count && !s->r.why; i++) {
+        const uint64_t before = s->timestamp_ms;
+        store(s, i, i < 2 ? xor2_first(s, i) : xor2_next(s));
+        if (!s->starts_ms)
+            continue;
+        next_start(&starts, &s->r, i, before, s->timestamp_ms);
+        s->starts_ms[i] = (int64_t)starts.start_ms;
+    }
 }
 
-int pra__samples_decode(struct pra__columns *c, int32_t type, struct pra__bit_reader *r,
+/* Room for count samples, and for their start timestamps if one of the columns has such. */
+static int room_for_samples(struct pra__columns *c, struct samples *s, size_t count,
+                            int with_starts)
+{
+    const size_t len = c->col[PRA__COL_TIMESTAMPS].len;
+    int rc = pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, len + count);
+    if (rc == PRA_OK && (with_starts || c->col[PRA__COL_START_TIMESTAMPS].len))
+        rc = pra__columns_fill_starts(c, len + count);
+    if (rc)
+        return rc;
+    s->timestamps_ms = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS) + len;
+    s->values = PRA__COLUMN(double, c, PRA__COL_VALUES) + len;
+    s->starts_ms = with_starts ? PRA__COLUMN(int64_t, c, PRA__COL_START_TIMESTAMPS) + len : NULL;
+    return PRA_OK;
+}
+
+static int read_samples(struct pra__columns *c, int32_t type, struct pra__bit_reader *r,
                         size_t count)
 {
     struct samples s = {.r = *r, .value.leading = PRA__NO_WINDOW};
-    struct starts starts = {0};
-    const size_t len = c->col[PRA__COL_TIMESTAMPS].len;
-    if (type == PRA_CHUNK_XOR2)
-        starts.head = (unsigned)pra__get_bits(&s.r, 8);
-    if (!samples_plausible(&s.r, count))
-        pra__bits_malformed(&s.r, "unexpected end");
-    int rc = s.r.why ? PRA_OK
-                     : pra__columns_reserve(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, len + count);
-    if (rc == PRA_OK && (starts.head || c->col[PRA__COL_START_TIMESTAMPS].len))
-        rc = pra__columns_fill_starts(c, len + count);
-    int64_t *timestamps = PRA__COLUMN(int64_t, c, PRA__COL_TIMESTAMPS) + len;
-    double *values = PRA__COLUMN(double, c, PRA__COL_VALUES) + len;
-    int64_t *start = PRA__COLUMN(int64_t, c, PRA__COL_START_TIMESTAMPS) + (starts.head ? len : 0);
-    for (size_t i = 0; rc == PRA_OK && !s.r.why && i < count; i++) {
-        uint64_t before = s.timestamp_ms;
-        uint64_t bits;
+    unsigned head = type == PRA_CHUNK_XOR2 ? (unsigned)pra__get_bits(&s.r, 8) : 0;
+    if (count - 1 > pra__bits_left(&s.r)) /* each has a bit at least, the first one more */
+        pra__bits_malformed(&s.r, "more samples than bits");
+    int rc = s.r.why ? PRA_OK : room_for_samples(c, &s, count, head != 0);
+    if (rc == PRA_OK && !s.r.why) {
         if (type == PRA_CHUNK_XOR)
-            next_xor(&s, i);
+            take_xor(&s, count);
         else
-            next_xor2(&s, i);
-        bits = s.stale ? PRA_STALE_NAN_BITS : s.value.bits;
-        timestamps[i] = (int64_t)s.timestamp_ms;
-        memcpy(&values[i], &bits, sizeof(bits));
-        if (starts.head) {
-            next_start(&starts, &s.r, i, before, s.timestamp_ms);
-            start[i] = (int64_t)starts.start_ms;
-        }
+            take_xor2(&s, head, count);
     }
     *r = s.r;
     if (rc == PRA_OK && !r->why)
@@ -171,11 +215,9 @@ int pra__chunk_decode(struct pra__columns *c, int32_t type, const uint8_t *data,
         return PRA_ERR_NOT_SUPPORTED;
     size_t count = (size_t)pra__get_bits(&r, 16);
     int rc = PRA_OK;
-    if (count == 0)
-        ; /* what else is there has no meaning then */
-    else if (type == PRA_CHUNK_XOR || type == PRA_CHUNK_XOR2)
-        rc = pra__samples_decode(c, type, &r, count);
-    else
+    if (count && (type == PRA_CHUNK_XOR || type == PRA_CHUNK_XOR2))
+        rc = read_samples(c, type, &r, count);
+    else if (count)
         rc = pra__histograms_decode(c, type, &r, count);
     if (rc == PRA_OK && r.why) {
         *why = r.why;

@@ -14,9 +14,8 @@ int pra__chunk_decode(struct pra__columns *c, int32_t type, const uint8_t *data,
 /* Fills err for what pra__chunk_decode returned. Returns rc. */
 int pra__chunk_explain(int rc, int32_t type, const char *why, pra_error *err);
 
-/* The parts of it; r stands behind the number of samples. */
-int pra__samples_decode(struct pra__columns *c, int32_t type, struct pra__bit_reader *r,
-                        size_t count);
+/* The part of it for types 2 and 3; r stands behind the number of histograms, which is not 0. What
+ * is malformed is in r. */
 int pra__histograms_decode(struct pra__columns *c, int32_t type, struct pra__bit_reader *r,
                            size_t count);
 

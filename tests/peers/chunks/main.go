@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 )
 
 func sortedKeys[V any](m map[string]V) []string {
@@ -32,8 +33,12 @@ func main() {
 	switch {
 	case len(os.Args) == 3 && os.Args[1] == "golden":
 		golden(os.Args[2])
+	case len(os.Args) == 3 && os.Args[1] == "--rounds":
+		rounds, err := strconv.Atoi(os.Args[2])
+		check(err)
+		bench(rounds)
 	default:
-		fmt.Fprintln(os.Stderr, "usage: chunks golden FOLDER")
+		fmt.Fprintln(os.Stderr, "usage: chunks golden FOLDER\n       chunks --rounds NUMBER")
 		os.Exit(2)
 	}
 }
