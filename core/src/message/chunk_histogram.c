@@ -78,21 +78,24 @@ static void view_stale(struct pra__histogram_view *v)
                            .flags = v->h.flags};
 }
 
+/* Of no elements: NULL, as an empty column may be. */
+#define FROM(array, range) ((range).count ? (array) + (range).start : NULL)
+
 static void view_buckets(struct pra__histogram_view *v, const pra_columns *c)
 {
     const pra_histogram *h = &v->h;
     const int integer = !is_float(v);
-    v->spans[0] = c->bucket_spans + h->positive_spans.start;
-    v->spans[1] = c->negative_bucket_spans + h->negative_spans.start;
+    v->spans[0] = FROM(c->bucket_spans, h->positive_spans);
+    v->spans[1] = FROM(c->negative_bucket_spans, h->negative_spans);
     v->span_count[0] = h->positive_spans.count;
     v->span_count[1] = h->negative_spans.count;
-    v->deltas[0] = c->positive_deltas + h->positive_deltas.start;
-    v->deltas[1] = c->negative_deltas + h->negative_deltas.start;
-    v->counts[0] = c->positive_counts + h->positive_counts.start;
-    v->counts[1] = c->negative_counts + h->negative_counts.start;
+    v->deltas[0] = FROM(c->positive_deltas, h->positive_deltas);
+    v->deltas[1] = FROM(c->negative_deltas, h->negative_deltas);
+    v->counts[0] = FROM(c->positive_counts, h->positive_counts);
+    v->counts[1] = FROM(c->negative_counts, h->negative_counts);
     v->bucket_count[0] = integer ? h->positive_deltas.count : h->positive_counts.count;
     v->bucket_count[1] = integer ? h->negative_deltas.count : h->negative_counts.count;
-    v->bounds = c->custom_values + h->custom_values.start;
+    v->bounds = FROM(c->custom_values, h->custom_values);
     v->bound_count = h->custom_values.count;
 }
 
@@ -119,17 +122,19 @@ static int view(struct pra__histogram_view *v, const pra_columns *c, size_t inde
 /* ---- whether a histogram goes on from the last one. Readers take it for granted that counters do
  * not start anew inside a chunk. */
 
-static int same_bytes(const void **known, const void *array, size_t len)
+static int same_bytes(const uint8_t **known, const void *array, size_t len)
 {
-    int same = len == 0 || memcmp(*known, array, len) == 0;
-    *known = (const char *)*known + len;
+    if (len == 0)
+        return 1;
+    int same = memcmp(*known, array, len) == 0;
+    *known += len;
     return same;
 }
 
 static int same_layout(const struct pra__histogram_chunk *chunk,
                        const struct pra__histogram_view *v)
 {
-    const void *known = chunk->layout.data;
+    const uint8_t *known = chunk->layout.data;
     return chunk->schema == v->h.schema &&
            pra__bits_of(&chunk->zero_threshold) == pra__bits_of(&v->h.zero_threshold) &&
            chunk->span_count[0] == v->span_count[0] && chunk->span_count[1] == v->span_count[1] &&
@@ -157,17 +162,16 @@ static int number_fell(const struct pra__histogram_chunk *chunk,
 static int bucket_fell(const struct pra__histogram_chunk *chunk,
                        const struct pra__histogram_view *v, int side)
 {
-    const union pra__chunk_number *before =
-        (const union pra__chunk_number *)(const void *)chunk->buckets.data +
-        (side ? chunk->bucket_count[0] : 0);
+    const union pra__chunk_number *numbers = (const void *)chunk->buckets.data;
+    const size_t first = side ? chunk->bucket_count[0] : 0;
     uint64_t was = 0, is = 0;
     for (size_t i = 0; i < v->bucket_count[side]; i++) {
         if (is_float(v)) {
-            if (v->counts[side][i] < as_double(before[i].value.bits))
+            if (v->counts[side][i] < as_double(numbers[first + i].value.bits))
                 return 1;
             continue;
         }
-        was += before[i].last;
+        was += numbers[first + i].last;
         is += (uint64_t)v->deltas[side][i];
         if ((int64_t)is < (int64_t)was)
             return 1;

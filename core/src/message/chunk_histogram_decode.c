@@ -146,14 +146,14 @@ static void read_heads(struct histograms *d, int first)
 
 static int read_buckets(struct histograms *d, int side, int first)
 {
-    union pra__chunk_number *n = (union pra__chunk_number *)(void *)d->numbers.data;
+    union pra__chunk_number *numbers = (void *)d->numbers.data;
     const enum pra__column_id id = bucket_column(d, side);
     int rc = pra__columns_room(d->c, id, d->buckets[side]);
     if (rc)
         return rc;
     struct pra__column *col = &d->c->col[id];
-    n += side ? d->buckets[0] : 0;
-    for (size_t i = 0; i < d->buckets[side] && !d->r.why; i++, n++) {
+    for (size_t i = 0; i < d->buckets[side] && !d->r.why; i++) {
+        union pra__chunk_number *n = &numbers[(side ? d->buckets[0] : 0) + i];
         if (!first) {
             next_number(d, n);
         } else if (d->is_float) {
