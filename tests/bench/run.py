@@ -9,8 +9,10 @@ disturbs both sides. Compare ratios; times are those of this machine in this min
 
 import argparse
 import json
+import os
 import pathlib
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -37,15 +39,34 @@ def arguments():
     return parser.parse_args()
 
 
+def build_peer(options):
+    """Prometheus' own encoder of chunks, which ours are compared with where there is a Go."""
+    program = options.build / "tests" / "bench" / "bench_chunks_go"
+    go = shutil.which("go", path=f"{os.environ.get('PATH', '')}:/usr/local/go/bin")
+    program.unlink(missing_ok=True)
+    if options.instructions or options.names and "chunks" not in options.names:
+        return
+    if not go or subprocess.run([go, "build", "-o", program, "./chunks"], check=False,
+                                cwd=ROOT / "tests" / "peers").returncode != 0:
+        print("bench: no Go that builds tests/peers; chunks are measured alone", file=sys.stderr)
+
+
+def is_peer(path):
+    return path.name.endswith("_go")
+
+
 def programs(options):
-    found = {path.name.removeprefix("bench_"): path
-             for path in sorted((options.build / "tests" / "bench").glob("bench_*"))
-             if path.is_file() and path.stat().st_mode & 0o100}
-    unknown = set(options.names) - found.keys()
+    """A peer comes before what is compared with it."""
+    build_peer(options)
+    paths = sorted((options.build / "tests" / "bench").glob("bench_*"),
+                   key=lambda path: (path.name.removesuffix("_go"), not is_peer(path)))
+    found = {path: path.name.removeprefix("bench_").removesuffix("_go")
+             for path in paths if path.is_file() and path.stat().st_mode & 0o100}
+    unknown = set(options.names) - set(found.values())
     if unknown or not found:
         sys.exit(f"bench: no benchmark {', '.join(sorted(unknown))} (there are: "
-                 f"{', '.join(found) or 'none, not built'})")
-    return [path for name, path in found.items() if not options.names or name in options.names]
+                 f"{', '.join(dict.fromkeys(found.values())) or 'none, not built'})")
+    return [path for path, name in found.items() if not options.names or name in options.names]
 
 
 def run(path, *flags):
@@ -100,7 +121,8 @@ def evaluate(rows, count_instructions):
         if row is not base:
             row["ratio"] = statistics.median(
                 s / b for s, b in zip(samples, base["samples"], strict=True))
-        row["met"] = row["ratio"] <= row["target"] if row.get("target") else None
+        compared = row.get("target") and "ratio" in row
+        row["met"] = row["ratio"] <= row["target"] if compared else None
         if count_instructions:
             row["instructions"] = instructions(row)
             if row is not base:
