@@ -77,8 +77,16 @@ static toy_series *find_or_add(toy_store *store, const pra_series *wanted)
     return series;
 }
 
+/* In order of time; what is there for this time is replaced. */
 static void add_sample(toy_series *series, int64_t timestamp_ms, double value)
 {
+    size_t at = series->count;
+    while (at > 0 && series->timestamps_ms[at - 1] > timestamp_ms)
+        at--;
+    if (at > 0 && series->timestamps_ms[at - 1] == timestamp_ms) {
+        series->values[at - 1] = value;
+        return;
+    }
     if (series->count == series->capacity) {
         series->capacity = series->capacity * 2 + 16;
         series->timestamps_ms =
@@ -87,8 +95,12 @@ static void add_sample(toy_series *series, int64_t timestamp_ms, double value)
         if (series->timestamps_ms == NULL || series->values == NULL)
             abort();
     }
-    series->timestamps_ms[series->count] = timestamp_ms;
-    series->values[series->count++] = value;
+    size_t behind = series->count++ - at;
+    memmove(series->timestamps_ms + at + 1, series->timestamps_ms + at,
+            behind * sizeof *series->timestamps_ms);
+    memmove(series->values + at + 1, series->values + at, behind * sizeof *series->values);
+    series->timestamps_ms[at] = timestamp_ms;
+    series->values[at] = value;
 }
 
 static int toy_write(void *self, const pra_context *ctx, const pra_write_request *request,
@@ -113,25 +125,32 @@ static int toy_write(void *self, const pra_context *ctx, const pra_write_request
     return PRA_OK;
 }
 
-/* The sink sorts, drops what came twice, and trims to the query's time range. */
-static int toy_process_query(void *self, const pra_context *ctx, const pra_query *query,
-                             pra_series_sink *sink, pra_error *err)
+/* Which series are asked for? */
+static int toy_select(void *self, const pra_context *ctx, const pra_query *query,
+                      pra_series_list *list, pra_error *err)
 {
     (void)ctx;
     const toy_store *store = self;
     for (size_t i = 0; i < store->count; i++) {
         const toy_series *series = &store->series[i];
         int rc = pra_query_matches(query, series->labels, series->label_count);
-        if (rc == 0)
-            continue;
         if (rc < 0)
             return pra_error_set_cstr(err, PRA_ERR_RETRY, pra_strerror(rc));
-        rc = pra_series_sink_add(sink, series->labels, series->label_count, series->timestamps_ms,
-                                 series->values, series->count, err);
+        if (rc == 1)
+            rc = pra_series_list_add(list, series->labels, series->label_count, i, err);
         if (rc != PRA_OK)
             return rc;
     }
     return PRA_OK;
+}
+
+/* What is in one of them? The sink passes over what it has, and what is outside the time range. */
+static int toy_fetch(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                     int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    (void)ctx, (void)query, (void)from_ms;
+    const toy_series *series = &((const toy_store *)self)->series[id];
+    return pra_series_sink_samples(sink, series->timestamps_ms, series->values, series->count, err);
 }
 
 static void toy_destroy(void *self)
@@ -153,7 +172,8 @@ static void toy_destroy(void *self)
 static const pra_storage_vtbl toy = {
     .size = sizeof toy,
     .write = toy_write,
-    .process_query = toy_process_query,
+    .select = toy_select,
+    .fetch = toy_fetch,
     .destroy = toy_destroy,
 };
 
@@ -187,7 +207,7 @@ static void serve(pra_exchange *x, pra_str target, const pra_buffer *body, pra_b
     if (rc == PRA_OK)
         rc = pra_exchange_end(x);
     if (rc == PRA_OK)
-        rc = pra_exchange_run(x); /* calls toy_write or toy_process_query */
+        rc = pra_exchange_run(x); /* calls toy_write, or toy_select and toy_fetch */
     check(rc, "exchange");
 
     printf("POST %.*s -> %" PRId32 "\n", (int)target.len, target.ptr, pra_exchange_status(x));

@@ -129,8 +129,11 @@ static int fetch_entry(void *self, const pra_context *ctx, const pra_query *quer
         CHECK(pra_exchange_body(g->inside, &piece, &len) == PRA_ERR_BUSY);
         CHECK(pra_exchange_run(g->inside) == PRA_ERR_BUSY);
     }
-    if (!g->whole && from_ms > s->first_ms)
-        i = (size_t)((from_ms - s->first_ms + s->step_ms - 1) / s->step_ms);
+    if (!g->whole && from_ms > s->first_ms) {
+        uint64_t gone = (uint64_t)from_ms - (uint64_t)s->first_ms;
+        uint64_t step = (uint64_t)s->step_ms;
+        i = (size_t)(gone / step + (gone % step != 0));
+    }
     return push(g, id, i, sink, err);
 }
 

@@ -456,7 +456,9 @@ static void R09_the_sample_limit_is_for_sampled_answers(void **state)
             assert_memory_equal(h->answer.ptr, "exceeded sample limit (2499)", 28);
             ask_for(h, way == 2 ? &g : NULL, &asked, 1, STREAMED);
             check_answer(h, 200);
-            assert_int_equal(read_streamed(h->answer).histograms, 2500);
+            struct streamed s = read_streamed(h->answer);
+            assert_int_equal(s.histograms, 2500);
+            text_free(&s.text);
         }
         hosted_free(h);
     }
