@@ -80,6 +80,36 @@ def test_under_a_real_server(port: int) -> None:
     assert wire.read_response(wire.uncompress(content)) == [[(UP, [(1, 1.0), (2, 2.0)])]]
 
 
+def frames(body: bytes) -> Iterator[bytes]:
+    """The messages of a streamed answer, without a look at their checksums."""
+    at = 0
+    while at < len(body):
+        size, at = wire.read_varint(body, at)
+        at += 4
+        yield body[at : at + size]
+        at += size
+    assert at == len(body)
+
+
+def test_streamed(port: int) -> None:
+    for name in ("up", "down"):
+        samples = [(t, float(t % 7)) for t in range(20_000)]
+        labels = {"__name__": name, "job": "api"}
+        body = wire.compress(wire.write_request([(labels, samples)]))
+        assert post(port, "/api/v1/write", body)[0] == 204
+    request = wire.read_request([wire.query(0, 30_000, [("job", "=", "api")])]) + wire.number(2, 1)
+    status, headers, content = post(port, "/api/v1/read", wire.compress(request))
+    assert status == 200
+    assert headers["Content-Type"] == (
+        "application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"
+    )
+    assert headers["Content-Encoding"] is None
+    assert headers["Content-Length"] is None
+    names = [b"down" in frame for frame in frames(content)]
+    assert len(names) >= 2
+    assert names == sorted(names, reverse=True)
+
+
 @pytest.mark.parametrize(
     "path, method, body, status",
     [
