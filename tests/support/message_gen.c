@@ -454,6 +454,8 @@ static void gen_series_v2(struct message_gen *g, struct text *t, size_t symbols)
                                      prom2_TimeSeries_exemplars_tag,
                                      prom2_TimeSeries_histograms_tag,
                                      prom2_TimeSeries_metadata_tag};
+    if (symbols > 2 && !one_in(g, 4)) /* see gen_symbol */
+        text_bytes(t, "\x0a\x02\x01\x02", 4);
     if (one_in(g, 3)) {
         for (size_t n = below(g, 12); n > 0; n--)
             gen_series_field_v2(g, t, 1 + (unsigned)below(g, prom2_TimeSeries_metadata_tag),
@@ -463,6 +465,17 @@ static void gen_series_v2(struct message_gen *g, struct text *t, size_t symbols)
     for (size_t i = 0; i < sizeof(usual) / sizeof(usual[0]); i++)
         if (i == 0 || !one_in(g, 3))
             gen_series_field_v2(g, t, usual[i], symbols);
+}
+
+/* The first is the empty string, the second a metric's name, without which a series is refused. */
+static void gen_symbol(struct message_gen *g, struct text *t, size_t number)
+{
+    if (number == 0)
+        text_bytes(t, "\x22\x00", 2);
+    else if (number == 1 && !one_in(g, 8))
+        text_bytes(t, "\x22\x08__name__", 10);
+    else
+        field_string(g, t, prom2_Request_symbols_tag);
 }
 
 /* Symbols stand before the series, behind them, or among them. */
@@ -476,10 +489,7 @@ void gen_write_v2(struct message_gen *g, struct text *out)
         const size_t turn = place == 0 ? 1 : place == 1 ? 0 : below(g, 2);
         struct text child = {0};
         if (left && (turn || !series)) {
-            if (left-- == symbols) /* the first is the empty string */
-                put_child(out, prom2_Request_symbols_tag, &child);
-            else
-                field_string(g, out, prom2_Request_symbols_tag);
+            gen_symbol(g, out, symbols - left--);
         } else {
             gen_series_v2(g, &child, symbols);
             put_child(out, prom2_Request_timeseries_tag, &child);
