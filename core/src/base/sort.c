@@ -23,15 +23,30 @@ static void swap(const struct heap *h, size_t i, size_t k)
     memcpy(at(h, k), held, h->size);
 }
 
+/* The leaf that the larger child leads to again and again. */
+static size_t leaf_below(const struct heap *h, size_t root, size_t count)
+{
+    size_t child;
+    while ((child = 2 * root + 2) < count)
+        root = h->compare(at(h, child - 1), at(h, child), h->arg) < 0 ? child : child - 1;
+    return child - 1 < count ? child - 1 : root;
+}
+
+/* What sinks nearly always sinks to the bottom, so its place is looked for from there: one
+ * comparison on each floor instead of two. */
 static void sift(const struct heap *h, size_t root, size_t count)
 {
-    for (size_t child; (child = 2 * root + 1) < count; root = child) {
-        if (child + 1 < count && h->compare(at(h, child), at(h, child + 1), h->arg) < 0)
-            child++;
-        if (h->compare(at(h, root), at(h, child), h->arg) >= 0)
-            return;
-        swap(h, root, child);
+    char sinking[PRA__SORT_MAX_SIZE], held[PRA__SORT_MAX_SIZE];
+    size_t place = leaf_below(h, root, count);
+    while (place != root && h->compare(at(h, place), at(h, root), h->arg) < 0)
+        place = (place - 1) / 2;
+    memcpy(sinking, at(h, root), h->size);
+    for (; place != root; place = (place - 1) / 2) { /* all above it move up by one */
+        memcpy(held, at(h, place), h->size);
+        memcpy(at(h, place), sinking, h->size);
+        memcpy(sinking, held, h->size);
     }
+    memcpy(at(h, root), sinking, h->size);
 }
 
 void pra__sort(void *items, size_t count, size_t size,

@@ -79,7 +79,8 @@ static void rank_longs(struct pra__texts *t)
     pra__sort(l, t->long_count, sizeof(*l), by_place, t->base);
 }
 
-/* Where the memory is not to be had, strings are compared as they are: slow, but not wrong. */
+/* Takes an eighth of the message at most, outside the budget: this is about time. Where it is not
+ * to be had, strings are compared as they are: slow, but not wrong. */
 static void find_longs(struct pra__texts *t)
 {
     const struct pra__columns *c = t->columns;
@@ -87,8 +88,6 @@ static void find_longs(struct pra__texts *t)
     t->longs_tried = 1;
     for (size_t i = 0; i < t->symbol_count; i++)
         count += t->symbols[i].len > LONG;
-    if (c->held > c->budget || count > (c->budget - c->held) / sizeof(*t->longs))
-        return;
     t->longs = pra__malloc(&c->alloc, count * sizeof(*t->longs));
     if (!t->longs)
         return;
@@ -249,7 +248,9 @@ int pra__labels_are_canonical(struct pra__texts *t, const pra_label_span *labels
     }
     if (needs_metric_name && !have_metric_name(t->base, labels, count))
         return 0;
-    return t->all_utf8 || are_text(t, labels, count, ascending);
+    if (t->symbol_count)
+        return are_utf8(t, labels, count);
+    return are_text(t, labels, count, ascending);
 }
 
 /* ---- putting labels in order */
