@@ -9,7 +9,10 @@
  * One thread per connection reads requests; at most `workers` of them are in the handler at one
  * time. A request takes a worker only when its whole body is there, and leaves it before its answer
  * is sent, so slow clients hold no worker, and memory bounded by max_pending_bytes: once for
- * bodies, once for answers over 256 KiB.
+ * bodies, once for answers over 256 KiB. A streamed answer is made while it is sent, on the
+ * connection's thread: it holds no worker either, but its place among max_concurrent_reads and the
+ * memory of one request. select and fetch of its storage may run at the same time as other requests
+ * with the same pra_context_worker.
  */
 #ifndef PRA_SERVER_H
 #define PRA_SERVER_H
@@ -67,6 +70,10 @@ typedef struct pra_server_opts {
      * users): a line each, "TOKEN" or "NAME TOKEN"; the name becomes pra_context_user. NULL = none.
      */
     const char *bearer_token_file_cstr;
+    uint32_t max_concurrent_reads; /**< in the storage or with a streamed answer on its way; a
+                                      further one waits up to worker_wait_ms, then gets 503;
+                                      default 10 [R-09] */
+    uint32_t reserved;
 } pra_server_opts;
 
 /** Zeroes size bytes and sets size. */

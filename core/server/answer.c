@@ -35,7 +35,7 @@ void pra__answer_line(pra__answer *out, unsigned status, const char *fmt, ...)
     pra__answer_text(out, status, "text/plain; charset=utf-8", text, len);
 }
 
-static void copy_headers(pra__answer *a, const pra_exchange *x)
+void pra__answer_headers(pra__answer *a, const pra_exchange *x)
 {
     const pra_header *headers = NULL;
     size_t count = pra_exchange_headers(x, &headers);
@@ -66,7 +66,7 @@ void pra__answer_copy(pra__answer *out, pra_server *s, pra_exchange *x)
     if (rc == PRA_DONE) {
         pra__answer_text(out, (unsigned)pra_exchange_status(x), NULL, pra_buffer_data(whole),
                          pra_buffer_len(whole));
-        copy_headers(out, x);
+        pra__answer_headers(out, x);
     } else {
         no_answer(out, "out of memory");
     }
@@ -140,20 +140,24 @@ static void answer_large(pra__answer *out, pra_server *s, pra_exchange *x, size_
     out->response =
         MHD_create_response_from_callback(l->len, BLOCK_BYTES, read_large, l, free_large);
     if (out->response)
-        copy_headers(out, x);
+        pra__answer_headers(out, x);
     else
         free_large(l);
 }
 
-void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w)
+void pra__answer_worker(pra__conn *c, pra__worker *w)
 {
+    pra_server *s = c->server;
     uint64_t length = pra_exchange_body_length(w->exchange);
-    if (length != UINT64_MAX && length > COPY_BYTES) {
-        answer_large(out, s, w->exchange, (size_t)length);
+    if (length == UINT64_MAX) {
+        if (!pra__stream_answer(c, w))
+            no_answer(&c->answer, "out of memory");
+    } else if (length > COPY_BYTES) {
+        answer_large(&c->answer, s, w->exchange, (size_t)length);
         pra_exchange_free(w->exchange); /* too much memory to keep for a next time */
         w->exchange = NULL;
     } else {
-        pra__answer_copy(out, s, w->exchange);
+        pra__answer_copy(&c->answer, s, w->exchange);
     }
     pra__worker_give(s, w);
 }

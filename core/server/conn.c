@@ -90,6 +90,25 @@ void pra__conn_done(pra__conn *c)
     c->begun = false;
 }
 
+double pra__conn_seconds(const pra__conn *c)
+{
+    return (double)(pra__now_us() - c->began_us) / 1e6;
+}
+
+void pra__conn_abort(pra__conn *c)
+{
+    const struct sockaddr none = {.sa_family = AF_UNSPEC};
+    (void)connect(c->fd, &none, sizeof(none)); /* dissolves it; closing alone would end it well */
+}
+
+/* Ends a connection from outside: the thread that owns it wakes up and cleans up. */
+static void cut(pra__conn *c)
+{
+    if (atomic_load(&c->streaming))
+        pra__conn_abort(c);
+    (void)shutdown(c->fd, SHUT_RDWR);
+}
+
 void pra__conn_linger(pra__conn *c)
 {
     char waste[16384];
@@ -134,7 +153,7 @@ static bool inspect(pra__conn *c, uint64_t now)
     if (c->phase != PRA__IDLE)
         pra__metrics_refused(&c->server->metrics, "timeout");
     c->deadline_ms = NEVER;
-    (void)shutdown(c->fd, SHUT_RDWR);
+    cut(c);
     return true;
 }
 
@@ -206,7 +225,7 @@ void pra__conns_end(pra_server *s)
 {
     pthread_mutex_lock(&s->conns_lock);
     for (pra__conn *c = s->conns; c; c = c->next)
-        (void)shutdown(c->fd, SHUT_RDWR);
+        cut(c);
     while (s->conns)
         (void)pthread_cond_wait(&s->conns_changed, &s->conns_lock);
     pthread_mutex_unlock(&s->conns_lock);

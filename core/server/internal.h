@@ -66,6 +66,9 @@ typedef struct pra__conn {
     bool begun;
     bool linger; /* when it ends: the client may not have read its answer */
     bool chunked, expects;
+    bool is_read;          /* of the read endpoint */
+    bool reading;          /* has a place at the gate of the reads */
+    atomic_bool streaming; /* its answer has no length: nothing but a reset shows where it broke */
     uint64_t began_us;
     const char *method;
     const char *raw_target; /* in libmicrohttpd's buffer; NULL if there was no memory for target */
@@ -125,7 +128,9 @@ struct pra_server {
     pthread_cond_t worker_free;
     pra__worker *workers;
     pra__worker *free_workers;
-    bool cut; /* nobody gets a worker any more */
+    uint32_t reads; /* in the storage or streaming */
+    pthread_cond_t read_done;
+    bool cut; /* nobody gets a worker or a place any more */
 
     pthread_mutex_t checker_lock;
     pra_exchange *checker;
@@ -166,6 +171,10 @@ void pra__conn_enter(pra__conn *c, enum pra__phase phase);
 /* The head of a request is complete: counts it as in flight until pra__conn_done. */
 void pra__conn_begin(pra__conn *c);
 void pra__conn_done(pra__conn *c);
+/* Resets the connection: its client sees that the answer is not whole. */
+void pra__conn_abort(pra__conn *c);
+/* Since pra__conn_begin. */
+double pra__conn_seconds(const pra__conn *c);
 /* Reads and drops what the client still sends, so that it can read an answer that came before its
  * body was taken, instead of being reset. */
 void pra__conn_linger(pra__conn *c);
@@ -174,6 +183,7 @@ void pra__conn_linger(pra__conn *c);
 int pra__workers_init(pra_server *s);
 void pra__workers_fini(pra_server *s);
 /* Waits up to worker_wait_ms; NULL with err filled if there is none by then. */
+struct timespec pra__wait_end(const pra_server *s);
 pra__worker *pra__worker_take(pra_server *s, pra_error *err);
 void pra__worker_give(pra_server *s, pra__worker *w);
 
@@ -187,8 +197,18 @@ void pra__answer_line(pra__answer *out, unsigned status, const char *fmt, ...)
 void pra__answer_header(pra__answer *a, const char *name, const char *value);
 /* The exchange's answer, copied whole. */
 void pra__answer_copy(pra__answer *out, pra_server *s, pra_exchange *x);
+/* Headers of the exchange's answer. */
+void pra__answer_headers(pra__answer *out, const pra_exchange *x);
 /* The exchange's answer; gives the worker back. */
-void pra__answer_worker(pra__answer *out, pra_server *s, pra__worker *w);
+void pra__answer_worker(pra__conn *c, pra__worker *w);
+
+/* stream.c */
+/* A read waits up to worker_wait_ms for its place. PRA_ERR_BUSY if there is none by then. */
+int pra__read_enter(pra_server *s, pra_error *err);
+void pra__read_leave(pra_server *s);
+/* The streamed answer of w's exchange, which it takes from w together with the place of the read.
+ * false: no memory, nothing has changed. */
+bool pra__stream_answer(pra__conn *c, pra__worker *w);
 
 /* head.c */
 /* libmicrohttpd in use takes heads that are to be refused. */

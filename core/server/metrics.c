@@ -55,7 +55,7 @@ void pra__metrics_request(pra__metrics *m, const pra_exchange_stats *stats, doub
         bucket++;
     pthread_mutex_lock(&m->lock);
     count_outcome(m, stats);
-    if (stats->status >= 400)
+    if (stats->status >= 400 || stats->code) /* a streamed answer has a status before it fails */
         count_refusal(m, pra_error_name(stats->code));
     e->buckets[bucket]++;
     e->count++;
@@ -208,6 +208,13 @@ static int write_gauges(pra__metrics *m, uint32_t workers, pra_buffer *out)
 {
     int rc = single(out, "pra_remote_read_queries", "gauge", "Read queries in flight.",
                     atomic_load(&m->read_queries));
+    if (!rc)
+        rc = single(out, "pra_reads_in_flight", "gauge",
+                    "Read requests in the storage, or with a streamed answer on its way.",
+                    atomic_load(&m->reads));
+    if (!rc)
+        rc = single(out, "pra_streamed_bytes_total", "counter", "Bytes of streamed answers sent.",
+                    atomic_load(&m->streamed_bytes));
     if (!rc)
         rc = single(out, "pra_connections", "gauge", "Open connections.",
                     atomic_load(&m->connections));

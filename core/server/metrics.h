@@ -31,8 +31,8 @@ typedef struct pra__metrics {
         const char *reason;
         uint64_t count;
     } refused[PRA__OUTCOMES];
-    atomic_uint_fast64_t connections, accepted, evicted, workers_busy, read_queries, pending_bytes,
-        pending_answer_bytes;
+    atomic_uint_fast64_t connections, accepted, evicted, workers_busy, reads, read_queries,
+        streamed_bytes, pending_bytes, pending_answer_bytes;
 } pra__metrics;
 
 void pra__metrics_request(pra__metrics *m, const pra_exchange_stats *stats, double seconds);

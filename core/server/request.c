@@ -45,8 +45,7 @@ static void account(pra__conn *c, const pra_exchange *x)
     pra_exchange_stats stats = {.size = sizeof(stats)};
     if (pra_exchange_get_stats(x, &stats))
         return;
-    double seconds = (double)(pra__now_us() - c->began_us) / 1e6;
-    pra__metrics_request(&c->server->metrics, &stats, seconds);
+    pra__metrics_request(&c->server->metrics, &stats, pra__conn_seconds(c));
     if (stats.status >= 400)
         log_refusal(c, (unsigned)stats.status, pra_error_name(stats.code),
                     pra_exchange_error(x)->message);
@@ -111,6 +110,9 @@ static void check_head(pra__conn *c, pra_error *why)
     pra_request_head head = make_head(c, 0);
     pthread_mutex_lock(&s->checker_lock);
     int rc = pra_exchange_begin(s->checker, &head);
+    pra_exchange_stats stats = {.size = sizeof(stats)};
+    (void)pra_exchange_get_stats(s->checker, &stats);
+    c->is_read = stats.endpoint == PRA_ENDPOINT_READ;
     if (rc == PRA_DONE) {
         pra__answer_copy(&c->answer, s, s->checker);
         account(c, s->checker);
@@ -295,21 +297,36 @@ static void work(pra__conn *c, pra__worker *w)
         pra__worker_give(s, w);
         return;
     }
-    account(c, x);
-    pra__answer_worker(&c->answer, s, w);
+    if (pra_exchange_body_length(x) != UINT64_MAX) /* else at its end */
+        account(c, x);
+    pra__answer_worker(c, w);
+}
+
+/* The request is complete. */
+static void serve(pra__conn *c)
+{
+    pra_server *s = c->server;
+    pra_error err = {0};
+    pra__worker *w = NULL;
+    pra__conn_enter(c, PRA__BUSY);
+    c->reading = c->is_read && pra__read_enter(s, &err) == PRA_OK;
+    if (c->reading == c->is_read)
+        w = pra__worker_take(s, &err);
+    if (w) {
+        work(c, w);
+    } else {
+        refuse(c, 503, pra_error_name(err.code), err.message);
+        pra__answer_header(&c->answer, "Retry-After", "1");
+    }
+    if (c->reading)
+        pra__read_leave(s);
+    c->reading = false;
 }
 
 static enum MHD_Result on_end(pra__conn *c)
 {
-    if (!stands(c)) {
-        pra_error err = {0};
-        pra__conn_enter(c, PRA__BUSY);
-        pra__worker *w = pra__worker_take(c->server, &err);
-        if (w)
-            work(c, w);
-        else
-            refuse(c, 503, pra_error_name(err.code), err.message);
-    }
+    if (!stands(c))
+        serve(c);
     return send_answer(c);
 }
 
@@ -345,7 +362,8 @@ void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **contex
     pra__entrance_leave(c);
     c->header_count = 0;
     c->body_total = c->body_announced = 0;
-    c->linger = c->chunked = c->expects = false;
+    c->linger = c->chunked = c->expects = c->is_read = false;
+    atomic_store(&c->streaming, false);
     pra__conn_done(c);
     if (linger)
         pra__conn_linger(c);

@@ -60,6 +60,7 @@ static int read_opts(const pra_server_opts *opts, pra_server_opts *out)
     default_u32(&out->header_timeout_ms, 10000);
     default_u32(&out->body_timeout_ms, 60000);
     default_u32(&out->worker_wait_ms, 30000);
+    default_u32(&out->max_concurrent_reads, 10);
     if (out->max_pending_bytes == 0)
         out->max_pending_bytes = UINT64_C(512) << 20;
     if (out->stack_bytes == 0)
@@ -88,11 +89,14 @@ static int init_locks(pra_server *s)
     (void)pthread_mutex_init(&s->workers_lock, NULL);
     (void)pthread_mutex_init(&s->checker_lock, NULL);
     (void)pthread_mutex_init(&s->metrics.lock, NULL);
-    int rc = init_cond(&s->conns_changed);
-    if (!rc && (rc = init_cond(&s->worker_free)))
-        (void)pthread_cond_destroy(&s->conns_changed);
-    s->has_conds = !rc;
-    return rc;
+    pthread_cond_t *const conds[] = {&s->conns_changed, &s->worker_free, &s->read_done};
+    size_t made = 0, count = sizeof(conds) / sizeof(conds[0]);
+    while (made < count && init_cond(conds[made]) == PRA_OK)
+        made++;
+    s->has_conds = made == count;
+    while (!s->has_conds && made > 0)
+        (void)pthread_cond_destroy(conds[--made]);
+    return s->has_conds ? PRA_OK : PRA_ERR_NOMEM;
 }
 
 static void destroy_locks(pra_server *s)
@@ -105,6 +109,7 @@ static void destroy_locks(pra_server *s)
     if (s->has_conds) {
         (void)pthread_cond_destroy(&s->conns_changed);
         (void)pthread_cond_destroy(&s->worker_free);
+        (void)pthread_cond_destroy(&s->read_done);
     }
 }
 
@@ -382,6 +387,7 @@ int pra_server_stop(pra_server *server, uint32_t grace_ms)
     pthread_mutex_lock(&s->workers_lock);
     s->cut = true;
     pthread_cond_broadcast(&s->worker_free);
+    pthread_cond_broadcast(&s->read_done);
     pthread_mutex_unlock(&s->workers_lock);
     pra__conns_end(
         s); /* libmicrohttpd 0.9.75 crashes if it is stopped during a malformed request */

@@ -31,8 +31,7 @@ void pra__workers_fini(pra_server *s)
     pra__give(s, s->workers, s->opts.workers * sizeof(*s->workers));
 }
 
-/* The one used last is taken first: its memory is warm. */
-static pra__worker *pop(pra_server *s)
+struct timespec pra__wait_end(const pra_server *s)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_MONOTONIC, &until);
@@ -40,7 +39,13 @@ static pra__worker *pop(pra_server *s)
     until.tv_nsec += (long)(s->opts.worker_wait_ms % 1000) * 1000000;
     until.tv_sec += until.tv_nsec / 1000000000;
     until.tv_nsec %= 1000000000;
+    return until;
+}
 
+/* The one used last is taken first: its memory is warm. */
+static pra__worker *pop(pra_server *s)
+{
+    struct timespec until = pra__wait_end(s);
     pthread_mutex_lock(&s->workers_lock);
     int rc = 0;
     while (!s->free_workers && !s->cut && rc != ETIMEDOUT)
