@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <time.h>
 
 #include "server/log.h"
 #include "server/web_config.h"
@@ -24,8 +25,48 @@ struct settings {
     uint64_t body_size, decoded_size, request_memory, pending_memory;
     uint64_t labels, name_length, value_length, read_samples, response_size;
     uint64_t read_queries, read_matchers, pattern_length, pattern_memory;
+    uint64_t concurrent_reads, frame_size, read_delay_ms, read_max_age_ms;
+    cli_list messages, external_labels, ignored_labels;
+    int strict;
+    uint32_t accepted_messages;            /* bits, from messages */
+    pra_label labels_parsed[CLI_LIST_MAX]; /* from external_labels */
     cli_log log;
 };
+
+/* "io.prometheus.write.v2.Request,prometheus.WriteRequest", as in Prometheus. */
+static int parse_messages(struct settings *v)
+{
+    static const struct {
+        const char *name;
+        uint32_t bit;
+    } known[] = {{"prometheus.WriteRequest", 1u << PRA_WRITE_V1},
+                 {"io.prometheus.write.v2.Request", 1u << PRA_WRITE_V2}};
+    for (size_t i = 0; i < v->messages.count; i++) {
+        const char *text = v->messages.items[i];
+        for (size_t len; (len = strcspn(text, ",")) > 0; text += len + (text[len] == ',')) {
+            size_t k = 0;
+            while (k < 2 && (strlen(known[k].name) != len || memcmp(known[k].name, text, len) != 0))
+                k++;
+            if (k == 2)
+                return 0;
+            v->accepted_messages |= known[k].bit;
+        }
+    }
+    return 1;
+}
+
+/* NAME=VALUE each. */
+static int parse_external_labels(struct settings *v)
+{
+    for (size_t i = 0; i < v->external_labels.count; i++) {
+        const char *text = v->external_labels.items[i], *equals = strchr(text, '=');
+        if (!equals || equals == text || !equals[1])
+            return 0;
+        v->labels_parsed[i] =
+            (pra_label){{text, (size_t)(equals - text)}, {equals + 1, strlen(equals + 1)}};
+    }
+    return 1;
+}
 
 static int check(struct settings *v)
 {
@@ -37,6 +78,11 @@ static int check(struct settings *v)
         wrong = "--web.workers is a number from 1 to 1024";
     else if (v->max_connections == 0)
         wrong = "--web.max-connections is at least 1";
+    else if (!parse_messages(v))
+        wrong = "--web.remote-write-receiver.accepted-protobuf-messages is prometheus.WriteRequest "
+                "or io.prometheus.write.v2.Request";
+    else if (!parse_external_labels(v))
+        wrong = "--external-label is NAME=VALUE, e.g. --external-label=region=eu";
     else if (pra__door_check(v->web_config, v->bearer_tokens, &err))
         wrong = err.message;
     if (wrong)
@@ -56,6 +102,25 @@ static int parse(struct settings *v, int argc, char **argv)
          "The same for exemplars. 0 keeps them as long as samples."},
         {"tenant.header", CLI_TEXT, &v->tenant_header, "X-Scope-OrgID",
          "Header that names the tenant. Empty: everyone shares one store."},
+        {"strict", CLI_SWITCH, &v->strict, "false",
+         "Refuse what Prometheus' sender never sends and is mended silently otherwise: unsorted or "
+         "empty labels, series with exemplars only, samples and histograms in one series."},
+        {"Reads", 0, NULL, NULL, NULL},
+        {"storage.remote.read-concurrent-limit", CLI_NUMBER, &v->concurrent_reads, "10",
+         "Most reads at one time; further ones wait 30s, then get 503. 0 = no limit."},
+        {"storage.remote.read-sample-limit", CLI_NUMBER, &v->read_samples, "50000000",
+         "Samples in one sampled answer. 0 = no limit. Streamed answers have none."},
+        {"storage.remote.read-max-bytes-in-frame", CLI_SIZE, &v->frame_size, "1MiB",
+         "Labels and chunks in one frame of a streamed answer."},
+        {"external-label", CLI_LIST, &v->external_labels, NULL,
+         "NAME=VALUE that stands for this storage: added to every series of an answer; can be "
+         "repeated."},
+        {"read.ignore-label", CLI_LIST, &v->ignored_labels, NULL,
+         "Leave matchers on this label out of queries; can be repeated."},
+        {"read.delay", CLI_DURATION, &v->read_delay_ms, "0",
+         "Do not return what is younger than this. 0 = off."},
+        {"read.max-age", CLI_DURATION, &v->read_max_age_ms, "0",
+         "Do not return what is older than this. 0 = off."},
         {"Web", 0, NULL, NULL, NULL},
         {"web.listen-address", CLI_LIST, &v->listen, "127.0.0.1:9201",
          "HOST:PORT to listen on; can be repeated. Port 0 takes any free one, :9201 every "
@@ -66,6 +131,10 @@ static int parse(struct settings *v, int argc, char **argv)
         {"web.bearer-token-file", CLI_TEXT, &v->bearer_tokens, NULL,
          "Tokens that clients may show instead of a password: one per line, with a name before it "
          "if wanted. Read again when it changes."},
+        {"web.remote-write-receiver.accepted-protobuf-messages", CLI_LIST, &v->messages,
+         "prometheus.WriteRequest,io.prometheus.write.v2.Request",
+         "Remote write messages to take, 1.0 and 2.0; the other is answered with 415. Can be "
+         "repeated."},
         {"web.max-connections", CLI_NUMBER, &v->max_connections, "4096",
          "Most connections at one time per listen address; for one more the longest idle one is "
          "closed."},
@@ -96,8 +165,6 @@ static int parse(struct settings *v, int argc, char **argv)
         {"limit.pattern-length", CLI_SIZE, &v->pattern_length, "64KiB",
          "A regular expression of a read."},
         {"limit.pattern-memory", CLI_SIZE, &v->pattern_memory, "8MiB", "The same compiled."},
-        {"limit.read-samples", CLI_NUMBER, &v->read_samples, "50000000",
-         "Samples in one answer to a read."},
         {"limit.response-size", CLI_SIZE, &v->response_size, "256MiB",
          "An answer to a read before compression."},
         {"Log", 0, NULL, NULL, NULL},
@@ -130,6 +197,14 @@ static uint32_t timeout(uint64_t ms)
     return ms ? fit(ms) : UINT32_MAX;
 }
 
+static int64_t wall_clock(void *ctx)
+{
+    (void)ctx;
+    struct timespec t;
+    (void)clock_gettime(CLOCK_REALTIME, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
 static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
 {
     pra_storage storage;
@@ -153,11 +228,21 @@ static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
                                .max_pattern_bytes = limit(v->pattern_length),
                                .max_pattern_memory = limit(v->pattern_memory),
                                .max_read_samples = limit(v->read_samples),
-                               .max_response_bytes = limit(v->response_size)};
+                               .max_response_bytes = limit(v->response_size),
+                               .max_frame_bytes = v->frame_size};
     const pra_handler_opts opts = {.size = sizeof(opts),
                                    .limits = &limits,
                                    .tenant_header_cstr = v->tenant_header,
-                                   .executor = *pra_server_executor()};
+                                   .executor = *pra_server_executor(),
+                                   .accepted_messages = v->accepted_messages,
+                                   .canonical_flags = v->strict ? PRA_CANONICAL_STRICT : 0,
+                                   .external_labels = v->labels_parsed,
+                                   .external_label_count = v->external_labels.count,
+                                   .ignored_matchers_cstr = v->ignored_labels.items,
+                                   .ignored_matcher_count = v->ignored_labels.count,
+                                   .read_delay_ms = v->read_delay_ms,
+                                   .read_max_age_ms = v->read_max_age_ms,
+                                   .clock = {NULL, wall_clock}};
     return pra_handler_new(NULL, &storage, &opts, out, err);
 }
 
@@ -174,7 +259,9 @@ static int make_server(struct settings *v, pra_handler *handler, pra_server **ou
                                   .log = cli_log_sink(&v->log),
                                   .description_cstr = v->storage,
                                   .web_config_file_cstr = v->web_config,
-                                  .bearer_token_file_cstr = v->bearer_tokens};
+                                  .bearer_token_file_cstr = v->bearer_tokens,
+                                  .max_concurrent_reads =
+                                      v->concurrent_reads ? fit(v->concurrent_reads) : UINT32_MAX};
     int rc = pra_server_new(NULL, handler, &opts, out, err);
     return rc ? rc : pra_server_start(*out, err);
 }

@@ -135,7 +135,7 @@ static int too_many_samples(pra_series_sink *sink, pra_error *err)
 {
     pra__error(&sink->failure, PRA_ERR_SAMPLE_LIMIT, 0,
                "exceeded sample limit (%llu); ask for less, or raise max_read_samples "
-               "(--limit.read-samples)",
+               "(--storage.remote.read-sample-limit)",
                (unsigned long long)sink->budget->max_samples);
     return pra__sink_fail(sink, err);
 }
