@@ -46,26 +46,38 @@ void pra__read_leave(pra_server *s)
 struct stream {
     pra_server *server;
     pra__conn *conn;
-    pra_exchange *exchange;
+    pra_exchange *exchange; /* NULL when there is no more to come */
     const char *piece;
     size_t left; /* of it */
     uint64_t queries;
     double seconds; /* until the answer stood */
-    bool is_over;
 };
 
-static void end_with(pra__conn *c, int rc, const pra_exchange *x)
+static void log_failure(pra__conn *c, int rc, const pra_exchange *x)
 {
     uint64_t dropped;
     char err[320] = "";
     const char *why = pra_exchange_error(x)->message;
-    pra__conn_abort(c);
     if (!pra__log_allowed(&c->server->log, &dropped))
         return;
     (void)pra__log_value(err, sizeof(err), 0, why, strlen(why));
     pra__log_write(&c->server->log.sink, PRA_LOG_ERROR, "streamed answer broken off",
                    "reason=%s err=%s remote=%s dropped=%" PRIu64, pra_error_name(rc), err,
                    c->remote, dropped);
+}
+
+/* There will be no further piece; code: PRA_OK or why. */
+static void finish(struct stream *st, int32_t code)
+{
+    pra_server *s = st->server;
+    pra_exchange_stats stats = {.size = sizeof(stats)};
+    (void)pra_exchange_get_stats(st->exchange, &stats);
+    stats.code = code;
+    pra__metrics_request(&s->metrics, &stats, st->seconds);
+    atomic_fetch_sub(&s->metrics.read_queries, st->queries);
+    pra_exchange_free(st->exchange);
+    st->exchange = NULL;
+    pra__read_leave(s);
 }
 
 /* The time that the storage takes is not the reader's. */
@@ -79,7 +91,12 @@ static int next_piece(struct stream *st)
     while (rc == PRA_OK && st->left == 0);
     pra__conn_enter(st->conn, PRA__SENDING);
     st->piece = data;
-    st->is_over = rc != PRA_OK;
+    if (rc < 0) {
+        log_failure(st->conn, rc, st->exchange);
+        pra__conn_abort(st->conn);
+    }
+    if (rc != PRA_OK)
+        finish(st, rc == PRA_DONE ? PRA_OK : rc);
     return rc;
 }
 
@@ -88,12 +105,9 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *buf, size_t max)
     (void)pos;
     struct stream *st = cls;
     int rc = st->left ? PRA_OK : next_piece(st);
-    if (rc == PRA_DONE)
-        return MHD_CONTENT_READER_END_OF_STREAM;
-    if (rc != PRA_OK) {
-        end_with(st->conn, rc, st->exchange);
-        return MHD_CONTENT_READER_END_WITH_ERROR;
-    }
+    if (rc != PRA_OK)
+        return rc == PRA_DONE ? MHD_CONTENT_READER_END_OF_STREAM
+                              : MHD_CONTENT_READER_END_WITH_ERROR;
     size_t n = st->left < max ? st->left : max;
     memcpy(buf, st->piece, n);
     st->piece += n;
@@ -105,16 +119,9 @@ static ssize_t read_stream(void *cls, uint64_t pos, char *buf, size_t max)
 static void free_stream(void *cls)
 {
     struct stream *st = cls;
-    pra_server *s = st->server;
-    pra_exchange_stats stats = {.size = sizeof(stats)};
-    (void)pra_exchange_get_stats(st->exchange, &stats);
-    if (!st->is_over) /* the reader is gone */
-        stats.code = PRA_ERR_CANCELLED;
-    pra__metrics_request(&s->metrics, &stats, st->seconds);
-    atomic_fetch_sub(&s->metrics.read_queries, st->queries);
-    pra_exchange_free(st->exchange);
-    pra__give(s, st, sizeof(*st));
-    pra__read_leave(s);
+    if (st->exchange) /* the reader is gone */
+        finish(st, PRA_ERR_CANCELLED);
+    pra__give(st->server, st, sizeof(*st));
 }
 
 bool pra__stream_answer(pra__conn *c, pra__worker *w)

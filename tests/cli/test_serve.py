@@ -5,10 +5,12 @@ import json
 import re
 import signal
 import socket
+import time
 
 import pytest
 
 from conftest import WRITE, run
+from test_hostile import Kept, block, field, label, matcher, number, query, sample, series
 
 
 def test_help_and_version():
@@ -33,6 +35,12 @@ def test_help_and_version():
     (["serve", "--limit.body-size=lots"], "a size such as"),
     (["serve", "--web.workers=0"], "--web.workers is a number from 1 to"),
     (["serve", "memory"], 'unexpected word "memory"'),
+    (["serve", "--external-label=region"], "--external-label is NAME=VALUE"),
+    (["serve", "--external-label==eu"], "--external-label is NAME=VALUE"),
+    (["serve", "--web.remote-write-receiver.accepted-protobuf-messages=v2"],
+     "is prometheus.WriteRequest or io.prometheus.write.v2.Request"),
+    (["serve", "--storage.remote.read-sample-limit=many"], "a number"),
+    (["serve", "--read.delay=5"], "a duration such as"),
 ])
 def test_wrong_usage_exits_with_2(args, says, tmp_path):
     result = run(*args, cwd=tmp_path)
@@ -200,6 +208,83 @@ def test_limits_of_reads_name_their_flag(serve, flag):
     assert serve("--storage=memory").request("POST", "/api/v1/read", READ)[0] == 200
     status, body = serve("--storage=memory", flag).request("POST", "/api/v1/read", READ)
     assert status == 400 and flag.partition("=")[0] in body
+
+
+def read_up(server, *matchers, streamed=False):
+    """Status and body of a read of the series up, at any time."""
+    message = query(matcher(0, b"__name__", b"up"), *matchers) + (number(2, 1) if streamed else b"")
+    return Kept(server.port).post("/api/v1/read", block(message))
+
+
+def test_limit_of_samples_in_an_answer(serve):
+    server = serve("--storage=memory", "--storage.remote.read-sample-limit=1")
+    both = series(label(b"__name__", b"up"), sample(0, 1), sample(0, 2))
+    assert server.write(block(both))[0] == 204
+    status, body = read_up(server)
+    assert status == 400 and b"--storage.remote.read-sample-limit" in body
+    assert read_up(server, streamed=True)[0] == 200
+
+
+def test_external_labels(serve):
+    server = serve("--storage=memory", "--external-label=region=eu", "--external-label=a=b=c")
+    assert server.write()[0] == 204
+    status, body = read_up(server, streamed=True)
+    assert status == 200 and all(field(1, name) + field(2, value) in body
+                                 for name, value in ((b"region", b"eu"), (b"a", b"b=c")))
+    assert b"up" in read_up(server, matcher(0, b"region", b"eu"), streamed=True)[1]
+    assert b"up" not in read_up(server, matcher(0, b"region", b"us"), streamed=True)[1]
+
+
+def test_ignored_matchers(serve):
+    for flags, there in ([], False), (["--read.ignore-label=x", "--read.ignore-label=y"], True):
+        server = serve("--storage=memory", *flags)
+        assert server.write()[0] == 204
+        status, body = read_up(server, matcher(0, b"y", b"z"), streamed=True)
+        assert status == 200 and (b"up" in body) == there
+
+
+def test_times_that_are_not_read(serve):
+    now = int(time.time() * 1000)
+    for flags, known in (([], {b"old", b"new"}), (["--read.max-age=1d"], {b"new"}),
+                         (["--read.delay=1h"], {b"old"}),
+                         (["--read.delay=1h", "--read.max-age=1d"], set())):
+        server = serve("--storage=memory", *flags)
+        for name, then in (b"old", now - 3 * 86_400_000), (b"new", now - 60_000):
+            assert server.write(block(series(label(b"__name__", b"up"), label(b"age", name),
+                                             sample(0, then))))[0] == 204
+        status, body = read_up(server, streamed=True)
+        assert status == 200
+        assert {name for name in (b"old", b"new") if name in body} == known
+
+
+def test_strict(serve):
+    unsorted = block(series(label(b"b", b"1"), label(b"__name__", b"up"), sample(0, 1)))
+    for flags, status in ([], 204), (["--strict"], 400), (["--strict", "--no-strict"], 204):
+        server = serve("--storage=memory", *flags)
+        assert server.write(unsorted)[0] == status
+        assert server.write()[0] == 204
+
+
+FIRST, SECOND = "prometheus.WriteRequest", "io.prometheus.write.v2.Request"
+
+
+@pytest.mark.parametrize("given, accepted", [
+    ([], {FIRST, SECOND}), ([FIRST], {FIRST}), ([SECOND], {SECOND}),
+    ([f"{FIRST},{SECOND}"], {FIRST, SECOND}), ([SECOND, FIRST], {FIRST, SECOND}),
+])
+def test_accepted_messages(serve, given, accepted):
+    server = serve("--storage=memory", *(
+        f"--web.remote-write-receiver.accepted-protobuf-messages={name}" for name in given))
+    # symbols "", "__name__", "up"; series 1 of them with a sample
+    second = block(field(4, b"") + field(4, b"__name__") + field(4, b"up") +
+                   field(5, field(1, b"\1\2") + sample(0, 2)))
+    for name, body in (FIRST, WRITE), (SECOND, second):
+        status = server.request("POST", "/api/v1/write", body,
+                                Content_Type=f"application/x-protobuf;proto={name}")[0]
+        assert status == (204 if name in accepted else 415)
+    text = server.request("GET", "/metrics")[1]
+    assert ('pra_requests_total{endpoint="write",version="2.0",code="204"} 1\n' in text) == \
+        (SECOND in accepted)
 
 
 def test_warnings_that_clients_cause_are_limited(serve):

@@ -39,9 +39,15 @@ struct store {
     uint32_t most_worker; /* number seen */
     int samples;
     int destroyed;
-    size_t answer_samples; /* per read */
+    size_t answer_samples; /* per read, or per series that is fetched */
     char remote[64];
     char user[64];
+
+    /* for storages with select and fetch */
+    size_t series;
+    int held;    /* fetches wait inside */
+    int fetches; /* begun */
+    int fails;   /* the number of the first fetch that fails; 0: none */
 };
 
 static inline int store_write(void *self, const pra_context *ctx, const pra_write_request *request,
@@ -105,6 +111,81 @@ static const pra_storage_vtbl store_vtbl = {.size = sizeof(store_vtbl),
                                             .metrics = store_metrics,
                                             .destroy = store_destroy};
 
+/* ---- the same for storages that list series and give their data when asked */
+
+static inline int store_select(void *self, const pra_context *ctx, const pra_query *query,
+                               pra_series_list *list, pra_error *err)
+{
+    (void)ctx, (void)query;
+    struct store *st = self;
+    int rc = PRA_OK;
+    for (size_t i = 0; i < st->series && !rc; i++) {
+        char number[24];
+        int len = snprintf(number, sizeof(number), "%06zu", i);
+        const pra_label labels[] = {{{"__name__", 8}, {"up", 2}},
+                                    {{"i", 1}, {number, (size_t)len}}};
+        rc = pra_series_list_add(list, labels, 2, i, err);
+    }
+    return rc;
+}
+
+static inline int enter_fetch(struct store *st, pra_error *err)
+{
+    pthread_mutex_lock(&st->lock);
+    int number = ++st->fetches, fails = st->fails;
+    pthread_cond_broadcast(&st->changed);
+    while (st->held)
+        pthread_cond_wait(&st->changed, &st->lock);
+    pthread_mutex_unlock(&st->lock);
+    return fails && number >= fails ? pra_error_set_cstr(err, PRA_ERR_IO, "the disk went away")
+                                    : PRA_OK;
+}
+
+static inline int store_fetch(void *self, const pra_context *ctx, const pra_query *query,
+                              uint64_t id, int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    (void)ctx, (void)query;
+    struct store *st = self;
+    int rc = enter_fetch(st, err);
+    uint64_t noise = 88172645463325252u + id;
+    for (int64_t t = from_ms; t < (int64_t)st->answer_samples && !rc; t++) {
+        noise ^= noise << 13, noise ^= noise >> 7, noise ^= noise << 17;
+        double v = (double)noise;
+        rc = pra_series_sink_samples(sink, &t, &v, 1, err);
+    }
+    return rc;
+}
+
+static const pra_storage_vtbl fetched_vtbl = {.size = sizeof(fetched_vtbl),
+                                              .write = store_write,
+                                              .select = store_select,
+                                              .fetch = store_fetch,
+                                              .destroy = store_destroy};
+
+static inline void hold(struct store *st, int held)
+{
+    pthread_mutex_lock(&st->lock);
+    st->held = held;
+    pthread_cond_broadcast(&st->changed);
+    pthread_mutex_unlock(&st->lock);
+}
+
+static inline void await_fetches(struct store *st, int n)
+{
+    pthread_mutex_lock(&st->lock);
+    while (st->fetches < n)
+        pthread_cond_wait(&st->changed, &st->lock);
+    pthread_mutex_unlock(&st->lock);
+}
+
+static inline int fetches_of(struct store *st)
+{
+    pthread_mutex_lock(&st->lock);
+    int n = st->fetches;
+    pthread_mutex_unlock(&st->lock);
+    return n;
+}
+
 static inline void gate(struct store *st, int closed)
 {
     pthread_mutex_lock(&st->lock);
@@ -150,6 +231,7 @@ struct fixture {
     uint16_t port;
     pra_limits limits;
     pra_server_opts opts;
+    const pra_storage_vtbl *vtbl;
 };
 
 static const pra_alloc counted = {NULL, test_alloc};
@@ -160,6 +242,7 @@ static inline void prepare(struct fixture *f)
     pthread_mutex_init(&f->store.lock, NULL);
     pthread_cond_init(&f->store.changed, NULL);
     f->store.answer_samples = 3;
+    f->vtbl = &store_vtbl;
     pra_limits_init(&f->limits, sizeof(f->limits));
     pra_server_opts_init(&f->opts, sizeof(f->opts));
     atomic_store(&live_bytes, 0);
@@ -169,7 +252,7 @@ static inline void prepare(struct fixture *f)
 static inline void start(struct fixture *f)
 {
     static const char *const any_port[] = {"127.0.0.1:0"};
-    pra_storage storage = {&store_vtbl, &f->store};
+    pra_storage storage = {f->vtbl, &f->store};
     pra_handler_opts handler_opts = {.size = sizeof(handler_opts), .limits = &f->limits};
     pra_error err = {0};
     assert_int_equal(pra_handler_new(&counted, &storage, &handler_opts, &f->handler, &err), PRA_OK);
@@ -265,7 +348,7 @@ static inline void assert_serves(struct fixture *f)
 
 /* ---- reads */
 
-static inline pra_buffer *read_body(void)
+static inline pra_buffer *read_body(int32_t type)
 {
     pra_read_request *req;
     pra_buffer *plain, *packed;
@@ -277,6 +360,7 @@ static inline pra_buffer *read_body(void)
     assert_int_equal(pra_read_request_add_matcher(req, PRA_MATCH_EQUAL, (pra_str){"__name__", 8},
                                                   (pra_str){"up", 2}),
                      PRA_OK);
+    assert_int_equal(pra_read_request_add_accepted(req, type), PRA_OK);
     assert_int_equal(pra_read_request_encode(req, plain, &err), PRA_OK);
     assert_int_equal(
         pra_snappy_compress(pra_buffer_data(plain), pra_buffer_len(plain), packed, &err), PRA_OK);
@@ -287,7 +371,7 @@ static inline pra_buffer *read_body(void)
 
 static inline void send_read(struct http_client *c)
 {
-    pra_buffer *body = read_body();
+    pra_buffer *body = read_body(PRA_RESPONSE_SAMPLES);
     assert_true(http_post(c, "/api/v1/read", PROTO, pra_buffer_data(body), pra_buffer_len(body)));
     pra_buffer_free(body);
 }
