@@ -3,10 +3,12 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "message/chunk_xor.h"
 #include "message/stream_frame.h"
 #include "support/text.h"
 #include "wire/crc32c.h"
@@ -134,6 +136,85 @@ static void test_frames(void **state)
     check_frames(PRA_UNLIMITED, 3, 1, FRAME_OF_QUERY_3);
 }
 
+/* ---- whole answers as Prometheus streams them */
+
+static uint8_t *put_string(uint8_t *p, uint8_t key, const char *cstr)
+{
+    size_t len = strlen(cstr);
+    *p++ = key;
+    *p++ = (uint8_t)len;
+    memcpy(p, cstr, len);
+    return p + len;
+}
+
+/* {__name__="metric<series>", instance="a"}: 17 and 13 bytes. */
+static size_t put_labels(uint8_t *out, char series)
+{
+    char name[] = "metric0";
+    uint8_t *p = out;
+    name[6] = (char)(name[6] + series);
+    memcpy(p, "\x0A\x13", 2);
+    p = put_string(p + 2, 0x0A, "__name__");
+    p = put_string(p, 0x12, name);
+    memcpy(p, "\x0A\x0D", 2);
+    p = put_string(p + 2, 0x0A, "instance");
+    p = put_string(p, 0x12, "a");
+    return (size_t)(p - out);
+}
+
+static void put_series(pra_buffer *out, int64_t query, uint64_t most, char series, size_t count)
+{
+    uint8_t labels[64];
+    struct pra__stream_frames f;
+    struct pra__xor_chunk chunk;
+    pra__stream_frames_begin(&f, out, query, most, labels, put_labels(labels, series));
+    pra__xor_chunk_begin(&chunk);
+    for (size_t i = 0; i < count;) {
+        int64_t t = (int64_t)i * 60000;
+        double v = 100 * (double)i;
+        size_t taken = pra__xor_chunk_append(&chunk, &t, &v, 1);
+        i += taken;
+        if (taken && i < count)
+            continue;
+        size_t len = pra__xor_chunk_end(&chunk);
+        assert_true(pra__stream_frames_chunk(&f, PRA_CHUNK_XOR, chunk.min_ms, chunk.max_ms,
+                                             chunk.data, len) >= 0);
+        pra__xor_chunk_begin(&chunk);
+    }
+    pra__stream_frames_end(&f);
+}
+
+/* One line: the most bytes of a frame, the query, numbers of samples, the stream. */
+static void check_line(char *line)
+{
+    char *p;
+    pra_buffer *out;
+    uint64_t most = strtoull(line, &p, 10);
+    int64_t query = strtoll(p, &p, 10);
+    assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+    for (char series = 0; series == 0 || *p == ','; series++)
+        put_series(out, query, most, series, strtoul(p + (*p == ','), &p, 10));
+    struct text expected = text_of_hex(p);
+    if (out->len != expected.len || memcmp(out->data, expected.data, out->len) != 0)
+        fail_msg("another stream: %.60s", line);
+    text_free(&expected);
+    pra_buffer_free(out);
+}
+
+static void test_streams_as_prometheus(void **state)
+{
+    (void)state;
+    struct text t = text_of_file(PRA_TESTS_DIR "/golden/chunks/frames.txt");
+    size_t count = 0;
+    assert_non_null(t.data);
+    for (char *line = t.data, *end; (end = strchr(line, '\n')) != NULL; line = end + 1, count++) {
+        *end = '\0';
+        check_line(line);
+    }
+    assert_true(count > 15);
+    text_free(&t);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -141,6 +222,7 @@ int main(void)
         cmocka_unit_test(test_head),
         cmocka_unit_test(test_reads_heads),
         cmocka_unit_test(test_frames),
+        cmocka_unit_test(test_streams_as_prometheus),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

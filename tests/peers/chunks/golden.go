@@ -203,4 +203,5 @@ func golden(folder string) {
 		}
 	})
 	writeFile(filepath.Join(folder, "histogram.txt"), goldenHistograms)
+	writeFile(filepath.Join(folder, "frames.txt"), goldenFrames)
 }
