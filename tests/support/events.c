@@ -211,3 +211,23 @@ void events_read_response(struct text *t, const pra_read_response *resp)
         events_series(t, &c, offsets[i], offsets[i + 1]);
     }
 }
+
+void events_strike(struct text *t, const char *text, int only_text)
+{
+    struct text kept = {0};
+    text_bytes(&kept, "", 0);
+    for (const char *line = t->data; *line;) {
+        const char *end = strchr(line, '\n') + 1;
+        const char *found = strstr(line, text);
+        if (!found || found >= end) {
+            text_bytes(&kept, line, (size_t)(end - line));
+        } else if (only_text) {
+            const char *rest = found + 1 + strcspn(found + 1, " \n");
+            text_bytes(&kept, line, (size_t)(found - line));
+            text_bytes(&kept, rest, (size_t)(end - rest));
+        }
+        line = end;
+    }
+    text_free(t);
+    *t = kept;
+}

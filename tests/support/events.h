@@ -27,4 +27,7 @@ void events_read_response(struct text *t, const pra_read_response *resp);
 void events_matcher(struct text *t, int32_t type, pra_str name, pra_str value);
 void events_hints(struct text *t, const pra_read_hints *h);
 
+/* Takes out lines that have text in them, or only text and what follows up to the next space. */
+void events_strike(struct text *t, const char *text, int only_text);
+
 #endif

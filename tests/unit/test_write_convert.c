@@ -141,26 +141,6 @@ static void random_messages_survive(void **state)
 
 /* ---- from one version to the other */
 
-/* Takes lines with this word out, or, if cut, only what follows it in the line. */
-static void strike(struct text *events, const char *word, int cut)
-{
-    struct text kept = {0};
-    text_bytes(&kept, "", 0);
-    for (const char *line = events->data; *line;) {
-        const char *end = strchr(line, '\n') + 1;
-        const char *found = strstr(line, word);
-        if (!found || found >= end)
-            text_bytes(&kept, line, (size_t)(end - line));
-        else if (cut) {
-            text_bytes(&kept, line, (size_t)(found - line));
-            text_bytes(&kept, "\n", 1);
-        }
-        line = end;
-    }
-    text_free(events);
-    *events = kept;
-}
-
 static void convert(const pra_write_request *from, int32_t version, pra_write_request *to)
 {
     struct text encoded = encoding_of(from, version);
@@ -189,9 +169,9 @@ static void v1_to_v2_and_back_is_the_same(void **state)
         convert(v1, PRA_WRITE_V2, v2);
         convert(v2, PRA_WRITE_V1, back);
         struct text one = events_of(v1), two = events_of(v2), three = events_of(back);
-        strike(&one, "metadata ", 0);
-        strike(&two, "metadata ", 0);
-        strike(&three, "metadata ", 0);
+        events_strike(&one, "metadata ", 0);
+        events_strike(&two, "metadata ", 0);
+        events_strike(&three, "metadata ", 0);
         assert_string_equal(one.data, two.data);
         assert_string_equal(one.data, three.data);
         text_free(&one);
@@ -222,10 +202,10 @@ static void v2_to_v1_loses_start_timestamps(void **state)
         for (size_t j = 0; j < c.histogram_count; j++)
             assert_int_equal(c.histograms[j].start_timestamp_ms, 0);
         struct text one = events_of(v2), two = events_of(v1);
-        strike(&one, "metadata ", 0);
-        strike(&two, "metadata ", 0);
-        strike(&one, " start=", 1); /* of a histogram everything behind it too */
-        strike(&two, " start=", 1);
+        events_strike(&one, "metadata ", 0);
+        events_strike(&two, "metadata ", 0);
+        events_strike(&one, " start=", 1);
+        events_strike(&two, " start=", 1);
         assert_string_equal(one.data, two.data);
         text_free(&one);
         text_free(&two);

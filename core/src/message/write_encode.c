@@ -135,12 +135,18 @@ static int encode_series_metadata(struct pra__strings *families, const pra_colum
 
 static int encode_all_metadata(struct pra__columns *scratch, const pra_columns *c, pra_buffer *out)
 {
-    struct pra__strings families;
-    int rc = pra__strings_begin(&families, scratch, c->base);
+    struct pra__strings families = {0};
+    int rc = PRA_OK;
     for (size_t i = 0; rc == PRA_OK && i < c->metadata_count; i++) {
         const pra_metadata *m = &c->metadata[i];
-        rc = m->series == UINT32_MAX ? encode_metadata(c->base, m, out)
-                                     : encode_series_metadata(&families, c, m, out);
+        if (m->series == UINT32_MAX) {
+            rc = encode_metadata(c->base, m, out);
+            continue;
+        }
+        if (!families.slots)
+            rc = pra__strings_begin(&families, scratch, c->base);
+        if (rc == PRA_OK)
+            rc = encode_series_metadata(&families, c, m, out);
     }
     return rc;
 }
@@ -154,7 +160,7 @@ int pra__write_v1_encode(struct pra__columns *scratch, const pra_columns *c, pra
         (void)pra_columns_series(c, i, &s);
         rc = encode_series(c, &s, out);
     }
-    if (rc == PRA_OK && c->metadata_count)
+    if (rc == PRA_OK)
         rc = encode_all_metadata(scratch, c, out);
     if (rc)
         out->len = before;
