@@ -500,7 +500,10 @@ PRA_API void pra_write_request_reset(pra_write_request *req);
 /**
  * Decodes a protobuf message, replacing what was there. Borrows data until the next decode, reset
  * or free: the columns' base is data. Accepts and refuses what Prometheus' Go decoder accepts and
- * refuses. limits NULL = defaults. On failure the handle is empty and usable. Returns 0,
+ * refuses. Of 2.0 a reference that names no symbol is the empty string and symbol 0 in the columns
+ * [W-33], until the request is made canonical; symbols may stand behind the series; field 6 of
+ * older senders becomes the start timestamp of all samples and histograms of its series that have
+ * none [W-44]. limits NULL = defaults. On failure the handle is empty and usable. Returns 0,
  * PRA_ERR_PROTO (offset says where), PRA_ERR_MEMORY_BUDGET, PRA_ERR_LABEL_COUNT,
  * PRA_ERR_LABEL_NAME_LENGTH, PRA_ERR_LABEL_VALUE_LENGTH, PRA_ERR_DECODED_TOO_LARGE,
  * PRA_ERR_NOT_SUPPORTED (version).
