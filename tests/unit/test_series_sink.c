@@ -311,6 +311,144 @@ static void a_series_begun_and_not_ended_is_dropped(void **state)
     close_sink(&f);
 }
 
+/* ── Native histograms ── */
+
+/* Histograms without buckets at these times, their sums counting up from 0. */
+static void add_histograms(struct fixture *f, const int64_t *timestamps_ms, size_t count)
+{
+    pra_histogram histograms[8] = {{.timestamp_ms = 0}};
+    const uint32_t offsets[] = {0, (uint32_t)count};
+    const pra_columns columns = {.size = sizeof(columns),
+                                 .series_count = 1,
+                                 .histogram_offsets = offsets,
+                                 .histograms = histograms,
+                                 .histogram_count = count};
+    for (size_t i = 0; i < count; i++)
+        histograms[i] = (pra_histogram){.timestamp_ms = timestamps_ms[i], .sum = (double)i};
+    assert_int_equal(pra_series_sink_histograms(f->sink, &columns, 0, count, &f->err), PRA_OK);
+}
+
+static void assert_data(struct fixture *f, const int64_t *samples, size_t sample_count,
+                        const int64_t *histograms, const double *sums, size_t histogram_count)
+{
+    const pra_series_sink *sinks[] = {f->sink};
+    pra_read_response *response;
+    pra_columns c = {.size = sizeof(c)};
+    pra_buffer_reset(f->out);
+    assert_int_equal(pra_read_response_encode(sinks, 1, f->out, &f->err), PRA_OK);
+    assert_int_equal(pra_read_response_new(NULL, &response), PRA_OK);
+    assert_int_equal(pra_read_response_decode(response, pra_buffer_data(f->out),
+                                              pra_buffer_len(f->out), NULL, &f->err),
+                     PRA_OK);
+    assert_int_equal(pra_read_response_columns(response, &c), PRA_OK);
+    assert_int_equal(c.sample_count, sample_count);
+    assert_int_equal(c.histogram_count, histogram_count);
+    for (size_t i = 0; i < sample_count; i++)
+        assert_int_equal(c.timestamps_ms[i], samples[i]);
+    for (size_t i = 0; i < histogram_count; i++) {
+        assert_int_equal(c.histograms[i].timestamp_ms, histograms[i]);
+        assert_true(c.histograms[i].sum == sums[i]);
+    }
+    pra_read_response_free(response);
+}
+
+/* Sorted, trimmed; of equal times the last wins, and a sample goes before a histogram. */
+static void histograms_are_put_in_order_and_give_way_to_samples(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t times[] = {7, 3, 99, 5, 3, 1, 6};
+    const int64_t t[] = {6, 4, 1};
+    const double v[] = {1, 2, 3};
+    open_sink(&f, 1, 50, NULL);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    add_histograms(&f, times, 4);
+    assert_int_equal(pra_series_sink_samples(f.sink, t, v, 3, &f.err), PRA_OK);
+    add_histograms(&f, times + 4, 3);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_OK);
+    assert_data(&f, (const int64_t[]){1, 4, 6}, 3, (const int64_t[]){3, 5, 7},
+                (const double[]){0, 3, 0}, 3);
+    /* the next series has nothing of it */
+    pra_series_sink_reset(f.sink, 1, 50);
+    assert_int_equal(pra_series_sink_add(f.sink, up, 1, t, v, 3, &f.err), PRA_OK);
+    assert_data(&f, (const int64_t[]){1, 4, 6}, 3, NULL, NULL, 0);
+    /* histograms alone */
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    add_histograms(&f, times, 1);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK); /* dropped */
+    add_histograms(&f, times + 3, 1);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_OK);
+    assert_data(&f, (const int64_t[]){1, 4, 6}, 3, (const int64_t[]){5}, (const double[]){0}, 1);
+    assert_int_equal(pra_series_sink_series_count(f.sink), 2);
+    close_sink(&f);
+}
+
+static void histograms_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const uint32_t offsets[] = {0, 2};
+    pra_histogram histograms[2] = {{.timestamp_ms = 1}, {.timestamp_ms = 2, .schema = 99}};
+    pra_columns columns = {.size = sizeof(columns),
+                           .series_count = 1,
+                           .histogram_offsets = offsets,
+                           .histograms = histograms,
+                           .histogram_count = 2};
+    open_sink(&f, 0, 10, NULL);
+    assert_int_equal(pra_series_sink_histograms(f.sink, &columns, 0, 1, &f.err), PRA_ERR_STATE);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_histograms(f.sink, &columns, 0, 3, &f.err),
+                     PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_series_sink_histograms(f.sink, &columns, 3, 0, &f.err),
+                     PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_series_sink_histograms(f.sink, NULL, 0, 0, &f.err), PRA_ERR_INVALID_ARG);
+    assert_int_equal(pra_series_sink_histograms(f.sink, &columns, 0, 2, &f.err), PRA_ERR_HISTOGRAM);
+    assert_int_equal(f.err.code, PRA_ERR_HISTOGRAM);
+    histograms[0].positive_spans = (pra_range){0, 1}; /* of no spans */
+    assert_true(pra_series_sink_histograms(f.sink, &columns, 0, 1, &f.err) < 0);
+    histograms[0].positive_spans = (pra_range){0, 0};
+    assert_int_equal(pra_series_sink_histograms(f.sink, &columns, 0, 1, &f.err), PRA_OK);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_OK);
+    assert_data(&f, NULL, 0, (const int64_t[]){1}, (const double[]){0}, 1);
+    close_sink(&f);
+}
+
+static void R09_histograms_count_as_samples(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const int64_t times[] = {1, 2, 3};
+    const pra_limits limits = {.size = sizeof(limits), .max_read_samples = 2};
+    open_sink(&f, 0, 10, &limits);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    add_histograms(&f, times, 3);
+    assert_int_equal(pra_series_sink_end(f.sink, &f.err), PRA_ERR_SAMPLE_LIMIT);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_ERR_SAMPLE_LIMIT);
+    close_sink(&f);
+}
+
+/* Those that wait are within the limit of the answer. */
+static void histograms_that_wait_have_a_limit(void **state)
+{
+    (void)state;
+    struct fixture f;
+    const pra_limits limits = {.size = sizeof(limits), .max_response_bytes = 2000};
+    const uint32_t offsets[] = {0, 1};
+    pra_histogram histogram = {.timestamp_ms = 1};
+    const pra_columns columns = {.size = sizeof(columns),
+                                 .series_count = 1,
+                                 .histogram_offsets = offsets,
+                                 .histograms = &histogram,
+                                 .histogram_count = 1};
+    int rc = PRA_OK;
+    open_sink(&f, 0, INT64_MAX, &limits);
+    assert_int_equal(pra_series_sink_begin(f.sink, up, 1, &f.err), PRA_OK);
+    for (int i = 0; i < 1000 && rc == PRA_OK; i++, histogram.timestamp_ms++)
+        rc = pra_series_sink_histograms(f.sink, &columns, 0, 1, &f.err);
+    assert_int_equal(rc, PRA_ERR_RESPONSE_TOO_LARGE);
+    close_sink(&f);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -327,6 +465,10 @@ int main(void)
         cmocka_unit_test(timestamps_of_every_length_are_written_right),
         cmocka_unit_test(R09_a_series_in_pieces_takes_no_more_memory_than_an_answer_may),
         cmocka_unit_test(a_series_begun_and_not_ended_is_dropped),
+        cmocka_unit_test(histograms_are_put_in_order_and_give_way_to_samples),
+        cmocka_unit_test(histograms_that_cannot_be_are_refused),
+        cmocka_unit_test(R09_histograms_count_as_samples),
+        cmocka_unit_test(histograms_that_wait_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -129,8 +129,8 @@ int pra__pending_hold(struct pra__pending *p, const pra_alloc *alloc, const pra_
 {
     int rc = p->request ? PRA_OK : pra_write_request_new(alloc, &p->request);
     if (rc == PRA_OK && p->held_count == 0) {
-        p->request->cols.budget = max_bytes < SIZE_MAX ? (size_t)max_bytes : SIZE_MAX;
         rc = pra_write_request_add_series(p->request, NULL, 0);
+        p->request->cols.budget = max_bytes < SIZE_MAX ? (size_t)max_bytes : SIZE_MAX;
     }
     if (rc == PRA_OK)
         rc = reserve_held(p, alloc);

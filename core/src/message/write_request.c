@@ -122,8 +122,9 @@ static int open_for_building(pra_write_request *req)
         return PRA_ERR_BUSY;
     if (req->state == PRA__REQUEST_DECODED)
         return PRA_ERR_STATE;
+    if (req->state != PRA__REQUEST_BUILT)
+        req->cols.budget = SIZE_MAX; /* whoever builds may set another one then */
     req->state = PRA__REQUEST_BUILT;
-    req->cols.budget = SIZE_MAX;
     return PRA_OK;
 }
 
