@@ -13,7 +13,7 @@ void pra__pending_fini(struct pra__pending *p, const pra_alloc *alloc)
     pra__free(alloc, p->values, p->cap * sizeof(*p->values));
     pra__free(alloc, p->held, p->held_cap * sizeof(*p->held));
     pra_write_request_free(p->request);
-    *p = (struct pra__pending){NULL};
+    *p = (struct pra__pending){.count = 0};
 }
 
 void pra__pending_clear(struct pra__pending *p)
