@@ -50,9 +50,9 @@ int ask_storage(const pra_storage *storage, pra_str tenant, const pra_read_reque
     pra_storage_vtbl vtbl = *storage->vtbl;
     const pra_storage borrowed = {&vtbl, storage->self};
     const pra_handler_opts opts = {.size = sizeof opts, .limits = limits};
-    pra_handler *handler;
-    pra_exchange *x;
-    pra_buffer *message, *packed;
+    pra_handler *handler = NULL;
+    pra_exchange *x = NULL;
+    pra_buffer *message = NULL, *packed = NULL;
     vtbl.destroy = NULL;
     require(pra_handler_new(NULL, &borrowed, &opts, &handler, NULL) == PRA_OK &&
             pra_exchange_new(handler, NULL, &x) == PRA_OK &&

@@ -15,7 +15,7 @@ enum { MOST_HEAD = PRA__FRAME_HEAD_MOST + 1 + 10, MOST_TAIL = 1 + 10 };
 /* What Prometheus subtracts from the size of a frame: labels without their keys and lengths. */
 static int64_t labels_size(const uint8_t *labels, size_t len)
 {
-    struct pra__reader r = {labels, labels + len, NULL};
+    struct pra__reader r = {labels, len ? labels + len : labels, NULL};
     struct pra__field field;
     int64_t size = 0;
     while (r.pos < r.end) {
