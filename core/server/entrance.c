@@ -60,6 +60,16 @@ static int verify_client(gnutls_session_t session)
     return GNUTLS_E_CERTIFICATE_ERROR;
 }
 
+/* The client's last word of the handshake: from here on the connection may be idle as any other. */
+static int on_finished(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
+                       const gnutls_datum_t *message)
+{
+    (void)type, (void)when, (void)message;
+    if (incoming)
+        pra__conn_enter(gnutls_session_get_ptr(session), PRA__IDLE);
+    return 0;
+}
+
 bool pra__entrance_open(pra__conn *c)
 {
     gnutls_session_t session = pra__door_has_tls(c->server->door) ? session_of(c) : NULL;
@@ -67,6 +77,8 @@ bool pra__entrance_open(pra__conn *c)
         return !pra__door_has_tls(c->server->door);
     c->tls_rules = pra__door_rules(c->server->door);
     gnutls_session_set_ptr(session, c); /* libmicrohttpd's own use of it is for PSK */
+    gnutls_handshake_set_hook_function(session, GNUTLS_HANDSHAKE_FINISHED, GNUTLS_HOOK_POST,
+                                       on_finished);
     return pra__tls_attach(&c->tls_rules->tls, session, verify_client) == 0;
 }
 

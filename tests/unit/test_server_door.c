@@ -4,6 +4,7 @@
 #include "server_fixture.h"
 
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "server/door.h"
@@ -131,6 +132,58 @@ static void a_handshake_may_not_take_longer_than_a_head(void **state)
         http_open(&c, f.port);
         (void)http_send_text(&c, beginnings[i]);
         assert_true(http_ends(&c));
+        http_close(&c);
+    }
+    finish(&f);
+    remove_files(&fs);
+}
+
+/* Sends what follows TLS's own bytes; 0 when the connection has ended. */
+static int talk(gnutls_session_t session, const char *text, char *answer, size_t cap)
+{
+    ssize_t n;
+    do
+        n = gnutls_record_send(session, text, strlen(text));
+    while (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_AGAIN);
+    do
+        n = n < 0 ? n : gnutls_record_recv(session, answer, cap - 1);
+    while (n == GNUTLS_E_INTERRUPTED || n == GNUTLS_E_AGAIN);
+    answer[n > 0 ? n : 0] = 0;
+    return n > 0;
+}
+
+static void a_connection_may_be_idle_after_its_handshake(void **state)
+{
+    (void)state;
+    static const char *const versions[] = {"NORMAL:-VERS-ALL:+VERS-TLS1.2",
+                                           "NORMAL:-VERS-ALL:+VERS-TLS1.3"};
+    struct fixture f;
+    struct files fs;
+    make_files(&fs);
+    prepare(&f);
+    put(fs.config, "tls_server_config: {cert_file: cert, key_file: key}\n");
+    f.opts.web_config_file_cstr = fs.config;
+    f.opts.header_timeout_ms = 300;
+    start(&f);
+    for (size_t i = 0; i < 2; i++) {
+        struct http_client c;
+        gnutls_session_t session;
+        gnutls_certificate_credentials_t credentials;
+        char answer[1000];
+        http_open(&c, f.port);
+        assert_int_equal(gnutls_certificate_allocate_credentials(&credentials), 0);
+        assert_int_equal(gnutls_init(&session, GNUTLS_CLIENT), 0);
+        assert_int_equal(gnutls_priority_set_direct(session, versions[i], NULL), 0);
+        assert_int_equal(gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials), 0);
+        gnutls_transport_set_int(session, c.fd);
+        assert_int_equal(gnutls_handshake(session), 0);
+        const struct timespec pause = {0, 700 * 1000000};
+        (void)nanosleep(&pause, NULL);
+        assert_true(
+            talk(session, "GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n", answer, sizeof(answer)));
+        assert_non_null(strstr(answer, " 200 "));
+        gnutls_deinit(session);
+        gnutls_certificate_free_credentials(credentials);
         http_close(&c);
     }
     finish(&f);
@@ -296,6 +349,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_storage_is_told_who_writes),
         cmocka_unit_test(a_handshake_may_not_take_longer_than_a_head),
+        cmocka_unit_test(a_connection_may_be_idle_after_its_handshake),
         cmocka_unit_test(guessing_does_not_keep_others_out),
         cmocka_unit_test(checks_have_turns),
         cmocka_unit_test(memory_that_runs_out_is_said_and_given_back),
