@@ -112,17 +112,20 @@ void pra__sql_bind_value(sqlite3_stmt *stmt, int index, const double *value)
     sqlite3_bind_blob(stmt, index, blob, sizeof blob, SQLITE_TRANSIENT);
 }
 
+/* By sqlite3_value, which takes fewer calls: this is done for every sample that is read. It is
+ * allowed on connections without a mutex, as all of ours are. */
 int pra__sql_column_bits(sqlite3_stmt *stmt, int column, uint64_t *bits)
 {
-    int type = sqlite3_column_type(stmt, column);
+    sqlite3_value *stored = sqlite3_column_value(stmt, column);
+    int type = sqlite3_value_type(stored);
     if (type == SQLITE_FLOAT) {
-        double value = sqlite3_column_double(stmt, column);
+        double value = sqlite3_value_double(stored);
         *bits = pra__double_bits(&value);
         return PRA_OK;
     }
-    if (type != SQLITE_BLOB || sqlite3_column_bytes(stmt, column) != 8)
+    if (type != SQLITE_BLOB || sqlite3_value_bytes(stored) != 8)
         return PRA_ERR_CORRUPT;
-    const unsigned char *blob = sqlite3_column_blob(stmt, column);
+    const unsigned char *blob = sqlite3_value_blob(stored);
     *bits = 0;
     for (int i = 0; i < 8; i++)
         *bits = *bits << 8 | blob[i];

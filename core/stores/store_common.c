@@ -409,16 +409,6 @@ int pra__feed_flush(pra__feed *feed)
     return code == PRA_OK ? flush_histograms(feed) : code;
 }
 
-int pra__feed_sample(pra__feed *feed, int64_t timestamp_ms, uint64_t bits)
-{
-    int code = PRA_OK;
-    if (feed->histogram_count || feed->sample_count == PRA__FEED_SAMPLES)
-        code = pra__feed_flush(feed);
-    feed->times[feed->sample_count] = timestamp_ms;
-    memcpy(&feed->values[feed->sample_count++], &bits, sizeof bits);
-    return code;
-}
-
 static int begin_histograms(pra__feed *feed)
 {
     static const pra_label any = {{"a", 1}, {"b", 1}};

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 #include "base/alloc.h"
 #include "base/str.h"
@@ -164,11 +165,19 @@ typedef struct pra__feed {
 
 void pra__feed_init(pra__feed *feed, const pra_alloc *alloc, pra_write_request **scratch,
                     pra_series_sink *sink, pra_error *err);
-int pra__feed_sample(pra__feed *feed, int64_t timestamp_ms, uint64_t bits);
-/** data: as pra_histogram_encode writes it. */
-int pra__feed_histogram(pra__feed *feed, pra_str data);
 /** Hands on what waits. */
 int pra__feed_flush(pra__feed *feed);
+static inline int pra__feed_sample(pra__feed *feed, int64_t timestamp_ms, uint64_t bits)
+{
+    int code = PRA_OK;
+    if (feed->histogram_count || feed->sample_count == PRA__FEED_SAMPLES)
+        code = pra__feed_flush(feed);
+    feed->times[feed->sample_count] = timestamp_ms;
+    memcpy(&feed->values[feed->sample_count++], &bits, sizeof bits);
+    return code;
+}
+/** data: as pra_histogram_encode writes it. */
+int pra__feed_histogram(pra__feed *feed, pra_str data);
 
 /* ---- metadata */
 
