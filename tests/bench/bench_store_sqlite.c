@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -204,7 +205,8 @@ static void report(const scenario *s, sql_store *store, double seconds)
     double rows = (double)s->senders * s->requests * s->series * s->samples;
     double commits = (double)atomic_load(&stats->commits);
     double requests = (double)atomic_load(&stats->commit_requests);
-    bench_require((double)atomic_load(&stats->inserted[PRA_DATUM_SAMPLE]) == rows, "rows are missing");
+    bench_require((double)atomic_load(&stats->inserted[PRA_DATUM_SAMPLE]) == rows,
+                  "rows are missing");
     bench_value(s->name, "rows a second", rows / seconds, "rows/s", -1);
     bench_value(s->name, "share of the time in SQLite",
                 100 * (double)atomic_load(&stats->write_ns) / 1e9 / seconds, "%", -1);
@@ -237,8 +239,113 @@ static void run_scenario(const scenario *s)
     }
 }
 
+/* ---- a streamed answer: time, and the memory it takes however long it is */
+
+static double resident_mib(void)
+{
+    long total = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    bench_require(file && fscanf(file, "%ld %ld", &total, &resident) == 2, "no statm");
+    fclose(file);
+    return (double)resident * (double)sysconf(_SC_PAGESIZE) / (1024 * 1024);
+}
+
+/* In a process of its own, so that what writing took is not there to be used again. */
+static void fill(const scenario *s)
+{
+    pid_t child = fork();
+    int status;
+    bench_require(child >= 0, "fork");
+    if (child == 0) {
+        pra_storage storage;
+        pra_handler *handler;
+        bench_require(pra_store_sqlite_open(NULL, path, NULL, &storage, NULL) == PRA_OK &&
+                          pra_handler_new(NULL, &storage, NULL, &handler, NULL) == PRA_OK,
+                      "open");
+        for (unsigned part = 0; part < s->senders; part++) {
+            scenario one = *s;
+            sender who = {.s = &one, .handler = handler, .number = part};
+            pthread_barrier_t start;
+            one.senders = 1;
+            pthread_barrier_init(&start, NULL, 1);
+            who.start = &start;
+            make_bodies(&who);
+            send_all(&who);
+            for (unsigned k = 0; k < s->requests; k++)
+                free(who.bodies[k].ptr);
+            free(who.bodies);
+            pthread_barrier_destroy(&start);
+        }
+        pra_handler_free(handler);
+        _exit(0);
+    }
+    bench_require(waitpid(child, &status, 0) == child && status == 0, "the filling failed");
+}
+
+static bench_bytes streamed_request(void)
+{
+    pra_read_request *request;
+    pra_buffer *message;
+    bench_require(
+        pra_read_request_new(NULL, &request) == PRA_OK &&
+            pra_buffer_new(NULL, &message) == PRA_OK &&
+            pra_read_request_add_query(request, 0, INT64_MAX) == PRA_OK &&
+            pra_read_request_add_matcher(request, PRA_MATCH_EQUAL, (pra_str)STR("__name__"),
+                                         (pra_str)STR("node_cpu_seconds_total")) == PRA_OK &&
+            pra_read_request_add_accepted(request, PRA_RESPONSE_STREAMED_XOR_CHUNKS) == PRA_OK &&
+            pra_read_request_encode(request, message, NULL) == PRA_OK,
+        "read request");
+    bench_bytes body =
+        bench_compress((bench_bytes){(char *)pra_buffer_data(message), pra_buffer_len(message)});
+    pra_buffer_free(message);
+    pra_read_request_free(request);
+    return body;
+}
+
+static void read_streamed(pra_exchange *x, const scenario *s)
+{
+    pra_exchange_stats stats = {.size = sizeof stats};
+    const void *piece;
+    size_t len;
+    int code;
+    bench_bytes body = streamed_request();
+    double before = resident_mib(), most = before, begun = now_s();
+    exchange(x, "/api/v1/read", body, 200);
+    while ((code = pra_exchange_body(x, &piece, &len)) == PRA_OK) {
+        double now = resident_mib();
+        most = now > most ? now : most;
+    }
+    double seconds = now_s() - begun;
+    bench_require(code == PRA_DONE && pra_exchange_get_stats(x, &stats) == PRA_OK &&
+                      stats.samples == (uint64_t)s->senders * s->requests * s->series * s->samples,
+                  "not all samples came back");
+    bench_value(s->name, "rows read a second", (double)stats.samples / seconds, "rows/s", -1);
+    bench_value(s->name, "rows", (double)stats.samples, "", -1);
+    bench_value(s->name, "growth of resident memory", most - before, "MiB", 32);
+    free(body.ptr);
+}
+
+static void run_streamed(const scenario *s)
+{
+    pra_storage storage;
+    pra_handler *handler;
+    pra_exchange *x;
+    remove_files();
+    fill(s);
+    bench_require(pra_store_sqlite_open(NULL, path, NULL, &storage, NULL) == PRA_OK &&
+                      pra_handler_new(NULL, &storage, NULL, &handler, NULL) == PRA_OK &&
+                      pra_exchange_new(handler, NULL, &x) == PRA_OK,
+                  "open");
+    read_streamed(x, s);
+    pra_exchange_free(x);
+    pra_handler_free(handler);
+}
+
 int main(int argc, char **argv)
 {
+    /* The day (57.6 million rows) with PRA_BENCH_DAY=1 in the environment. */
+    static const scenario hour = {"SQLite, streamed, 1,000 series x 1 hour", 100, 1, 10, 240, true};
+    static const scenario day = {"SQLite, streamed, 10,000 series x 1 day", 200, 24, 50, 240, true};
     static const scenario scenarios[] = {
         {"SQLite, 1 sender, 2,000 series x 1 sample", 1, 100, 2000, 1, true},
         {"SQLite, 8 senders, 2,000 series x 1 sample", 8, 12, 2000, 1, false},
@@ -254,6 +361,7 @@ int main(int argc, char **argv)
              tmp && strlen(tmp) < sizeof folder - 20 ? tmp : "/tmp");
     bench_require(mkdtemp(folder) != NULL, "cannot make a folder");
     snprintf(path, sizeof path, "%s/store.db", folder);
+    run_streamed(getenv("PRA_BENCH_DAY") ? &day : &hour); /* first: what it takes must be new */
     for (size_t i = 0; i < sizeof scenarios / sizeof *scenarios; i++)
         run_scenario(&scenarios[i]);
     remove_files();

@@ -616,7 +616,7 @@ static void a_store_with_retention_stops_promptly(void **state)
 /* Every allocation of our own refused in turn: the write fails as a whole or is done, and what a
  * query then gives was written. Returns through *calls how many allocations a run wants. */
 struct oom_alloc {
-    size_t calls, fail_at, live;
+    size_t calls, fail_at, live, peak;
     int from_then_on;
 };
 
@@ -633,6 +633,7 @@ static void *oom_fn(void *ctx, void *ptr, size_t old_size, size_t new_size)
         return NULL;
     void *grown = realloc(ptr, new_size);
     a->live += new_size - (ptr ? old_size : 0);
+    a->peak = a->live > a->peak ? a->live : a->peak;
     return grown;
 }
 
@@ -702,7 +703,7 @@ static void refused_memory_harms_nothing(void **state)
 
 /* ---- threads */
 
-enum { WRITERS = 8, REQUESTS = 40, SAMPLES = 20 };
+enum { WRITERS = 8, REQUESTS = 40, SAMPLES = 20, POINTS = SAMPLES + 1 };
 
 struct worker {
     pthread_t thread;
@@ -727,13 +728,15 @@ static void *write_many(void *arg)
         int64_t times[SAMPLES];
         double values[SAMPLES];
         for (int i = 0; i < SAMPLES; i++) {
-            times[i] = r * SAMPLES + i;
+            times[i] = 2 * (r * SAMPLES + i);
             values[i] = w->number;
         }
         pra_write_request_reset(f.request);
         w->failures += pra_write_request_add_series(f.request, labels, 2) != PRA_OK;
         w->failures +=
             pra_write_request_add_samples(f.request, times, values, NULL, SAMPLES) != PRA_OK;
+        add_histogram(&f, 2 * r + 1, r + 1); /* late */
+        add_exemplar(&f, "trace_id=x", r, 1);
         pra__write_result_init(&f.result, f.request);
         int code = f.store.vtbl->write(f.store.self, NULL, f.request, &f.result, NULL);
         w->stored += code == PRA_OK;
@@ -756,9 +759,11 @@ static int run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
         workers[i] = (struct worker){.store = &f->store, .start = &start, .number = i};
         assert_int_equal(pthread_create(&workers[i].thread, NULL, write_many, &workers[i]), 0);
     }
+    const char *const all[] = {"__name__=t", NULL};
     for (int i = 0; i < 50; i++) {
-        QUERY(f, "__name__=t");
-        assert_int_equal(count_of_char(f->dump, ' ') % SAMPLES, 0); /* whole requests only */
+        int code = (i % 2 ? query_range : stream_range)(f, INT64_MIN, INT64_MAX, all);
+        assert_int_equal(code, PRA_OK);
+        assert_int_equal(count_of_char(f->dump, ' ') % POINTS, 0); /* whole requests only */
         meanwhile(f);
     }
     for (int i = 0; i < WRITERS; i++) {
@@ -768,7 +773,7 @@ static int run_writers(struct fixture *f, void (*meanwhile)(struct fixture *f))
     }
     pthread_barrier_destroy(&start);
     QUERY(f, "__name__=t");
-    assert_int_equal(count_of_char(f->dump, ' '), stored * SAMPLES);
+    assert_int_equal(count_of_char(f->dump, ' '), stored * POINTS);
     return stored;
 }
 

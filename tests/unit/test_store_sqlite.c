@@ -668,6 +668,139 @@ static void retention_that_fails_changes_nothing(void **state)
     assert_string_equal(QUERY(f, "a=1"), "");
 }
 
+/* ---- streamed answers */
+
+enum { LONG_SERIES = 60, LONG_SAMPLES = 3000 };
+
+/* Values that do not compress. */
+static void write_long_series(struct fixture *f)
+{
+    for (int i = 0; i < LONG_SERIES; i++) {
+        char labels[32];
+        snprintf(labels, sizeof labels, "__name__=long,i=%02d", i);
+        add_series(f, labels);
+        for (int t = 0; t < LONG_SAMPLES; t++)
+            add_sample(f, t, sqrt(i * LONG_SAMPLES + t));
+    }
+    write_ok(f);
+}
+
+static pra_read_request *stream_of(const char *matcher)
+{
+    pra_read_request *request = new_query(0, INT64_MAX, (const char *const[]){matcher, NULL});
+    assert_int_equal(pra_read_request_add_accepted(request, PRA_RESPONSE_STREAMED_XOR_CHUNKS),
+                     PRA_OK);
+    return request;
+}
+
+/* Takes what is left of an answer; returns its bytes. */
+static size_t take_rest(struct asking *a)
+{
+    const void *piece;
+    size_t len, bytes = 0;
+    int code;
+    while ((code = asking_next(a, &piece, &len, NULL)) == PRA_OK)
+        bytes += len;
+    assert_int_equal(code, PRA_DONE);
+    return bytes;
+}
+
+static void a_long_answer_takes_no_more_memory_than_a_short_one(void **state)
+{
+    enum { FRAME = 32768 };
+    struct fixture *f = *state;
+    size_t peak[2], answer[2];
+    int64_t sqlite_peak[2];
+    pra_limits limits;
+    assert_int_equal(pra_limits_init(&limits, sizeof limits), PRA_OK);
+    limits.max_frame_bytes = FRAME;
+    write_long_series(f);
+    for (int i = 0; i < 2; i++) {
+        struct oom_alloc counted = {.fail_at = SIZE_MAX};
+        pra_alloc alloc = {&counted, oom_fn};
+        struct asking a;
+        close_store(f); /* with the pages that it has in memory */
+        assert_int_equal(open_store(&alloc, &keep_all, &f->store, &f->err), PRA_OK);
+        counted.peak = counted.live;
+        size_t open = counted.live;
+        int64_t sqlite_open = sqlite3_memory_used();
+        sqlite3_memory_highwater(1);
+        pra_read_request *request = stream_of(i ? "__name__=long" : "i=~0[0-5]");
+        assert_int_equal(
+            asking_begin(&a, &alloc, &f->store, f->context.tenant, request, &limits, NULL), PRA_OK);
+        answer[i] = take_rest(&a);
+        peak[i] = counted.peak - open;
+        sqlite_peak[i] = sqlite3_memory_highwater(0) - sqlite_open;
+        asking_end(&a);
+        pra_read_request_free(request);
+        close_store(f);
+        assert_int_equal(counted.live, 0);
+        assert_int_equal(open_store(NULL, &keep_all, &f->store, &f->err), PRA_OK);
+    }
+    assert_true(answer[1] > 9 * answer[0] && answer[1] > 20 * FRAME);
+    assert_true(peak[1] < peak[0] + FRAME);
+    assert_true(sqlite_peak[1] < 4 * 1024 * 1024); /* its cache of pages */
+}
+
+/* A reader that takes a piece and then nothing for a while. */
+/* Begins an answer of all long series and takes its first piece. *whole is its size. */
+static pra_read_request *begin_long(struct fixture *f, struct asking *a, size_t *first,
+                                    size_t *whole)
+{
+    pra_read_request *request = stream_of("__name__=long");
+    const void *piece;
+    write_long_series(f);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(asking_begin(a, NULL, &f->store, f->context.tenant, request, NULL, NULL),
+                         PRA_OK);
+        if (i == 0) {
+            *whole = take_rest(a);
+            asking_end(a);
+        }
+    }
+    assert_int_equal(asking_next(a, &piece, first, NULL), PRA_OK);
+    return request;
+}
+
+/* A reader that takes a piece and then nothing for a while. */
+static void a_slow_reader_holds_nothing_up(void **state)
+{
+    struct fixture *f = *state;
+    sql_store *store = f->store.self;
+    struct asking a;
+    size_t first, whole;
+    pra_read_request *request = begin_long(f, &a, &first, &whole);
+    assert_int_equal(store->readers, 1);
+    assert_non_null(store->pool); /* its connection is free, */
+    assert_int_equal(sqlite3_txn_state(store->pool->db, NULL), SQLITE_TXN_NONE);
+    for (int i = 0; i < 3; i++) { /* and the log can be emptied */
+        write_one(f, "__name__=other", i, i);
+        assert_int_equal(sqlite3_wal_checkpoint_v2(store->writer.db, NULL,
+                                                   SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL),
+                         SQLITE_OK);
+        assert_true(metric(f, "wal_bytes") == 0);
+    }
+    assert_int_equal(first + take_rest(&a), whole);
+    asking_end(&a);
+    pra_read_request_free(request);
+}
+
+static void series_that_go_during_an_answer_are_left_out(void **state)
+{
+    struct fixture *f = *state;
+    struct asking a;
+    size_t first, whole;
+    pra_read_request *request = begin_long(f, &a, &first, &whole);
+    while (pra__sql_retention_step(f->store.self, before(LONG_SAMPLES), 100000) == 0)
+        ;
+    assert_int_equal(ask("SELECT count(*) FROM series"), 0);
+    f->context.tenant = cstr("other");
+    write_long_series(f); /* none of these may come */
+    assert_true(first + take_rest(&a) < whole / 10);
+    asking_end(&a);
+    pra_read_request_free(request);
+}
+
 /* ---- the cache of ids */
 
 static int64_t cached(sql_cache *cache, int64_t tenant, int number, const char *text)
@@ -812,6 +945,9 @@ int main(void)
         STORE_TEST(retention_takes_all_kinds),
         STORE_TEST(numbers_of_series_are_not_used_again),
         STORE_TEST(retention_that_fails_changes_nothing),
+        STORE_TEST(a_long_answer_takes_no_more_memory_than_a_short_one),
+        STORE_TEST(a_slow_reader_holds_nothing_up),
+        STORE_TEST(series_that_go_during_an_answer_are_left_out),
         cmocka_unit_test(a_small_cache_forgets_and_finds_again),
         cmocka_unit_test(label_text_is_parsed_strictly),
         STORE_TEST(writers_share_commits),
