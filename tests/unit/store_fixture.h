@@ -77,7 +77,7 @@ static void add_series(struct fixture *f, const char *labels)
                      PRA_OK);
 }
 
-static void add_bits(struct fixture *f, int64_t t, uint64_t bits)
+static inline void add_bits(struct fixture *f, int64_t t, uint64_t bits)
 {
     double value;
     memcpy(&value, &bits, sizeof value);
@@ -127,8 +127,8 @@ static void add_exemplar(struct fixture *f, const char *labels, int64_t t, doubl
     assert_int_equal(pra_write_request_add_exemplar(f->request, parsed, count, t, value), PRA_OK);
 }
 
-static void add_metadata(struct fixture *f, int32_t type, const char *family, const char *help,
-                         const char *unit)
+static inline void add_metadata(struct fixture *f, int32_t type, const char *family,
+                                const char *help, const char *unit)
 {
     assert_int_equal(
         pra_write_request_add_metadata(f->request, type, cstr(family), cstr(help), cstr(unit)),

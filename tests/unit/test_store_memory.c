@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store_behaviour.h"
+#include "store_threads.h"
 
 #include "stores/memory_store.h"
 
