@@ -773,7 +773,8 @@ PRA_API size_t pra_read_response_results(const pra_read_response *resp, const ui
 
 /* ── Chunks and streamed answers ─────────────────────────────────────────────────────────────── */
 
-/** How the samples of a chunk are encoded; a streamed answer is made of such chunks. */
+/** How the samples of a chunk are encoded; a streamed answer is made of such chunks. Only types
+ * from PRA_CHUNK_XOR2 on have start timestamps [R-27]. */
 enum {
     PRA_CHUNK_XOR = 1,
     PRA_CHUNK_HISTOGRAM = 2,
