@@ -151,7 +151,7 @@ static pra_str take_line(pra_str *text)
 
 static int bad_line(pra_error *err, const char *path, size_t number, const char *why)
 {
-    char text[240];
+    char text[344]; /* all of the longest of each; the error cuts it */
     const char *slash = strrchr(path, '/');
     (void)snprintf(text, sizeof(text), "%.80s:%zu: %s", slash ? slash + 1 : path, number, why);
     return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, text);

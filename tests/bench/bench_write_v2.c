@@ -37,6 +37,12 @@ static void decode_raw(message *m)
                   "decode");
 }
 
+static void decode_canonical(message *m)
+{
+    decode_block(m);
+    bench_require(pra_write_request_canonicalize(m->request, 0, NULL, NULL) == 0, "rejected");
+}
+
 static void encode(v2_bench *b, const message *m, int32_t version)
 {
     pra_buffer_reset(b->out);
@@ -71,6 +77,16 @@ static void run_v2(void *ctx)
 static void run_described(void *ctx)
 {
     decode_raw(&((v2_bench *)ctx)->described);
+}
+
+static void run_v1_canonical(void *ctx)
+{
+    decode_canonical(&((v2_bench *)ctx)->v1);
+}
+
+static void run_v2_canonical(void *ctx)
+{
+    decode_canonical(&((v2_bench *)ctx)->v2);
 }
 
 static void run_encode_v1(void *ctx)
@@ -120,6 +136,11 @@ static const bench_case decode_cases[] = {
     {"1.0: decode", run_v1, sum_of_v1, 0},
     {"2.0: decode", run_v2, sum_of_v2, 0},
     {"2.0 with metadata: decode", run_described, sum_of_described, 0},
+};
+
+static const bench_case canonical_cases[] = {
+    {"1.0: snappy + decode + canonicalize", run_v1_canonical, sum_of_v1, 0},
+    {"2.0: snappy + decode + canonicalize", run_v2_canonical, sum_of_v2, 0.75},
 };
 
 static const bench_case encode_cases[] = {
@@ -228,14 +249,18 @@ static void measure_warm(const char *group, v2_bench *b)
 static void measure(size_t series_count, const char *series, unsigned iterations,
                     const bench_args *args)
 {
-    char decode_name[64], encode_name[64];
+    char decode_name[64], canonical_name[64], encode_name[64];
     v2_bench b;
     snprintf(decode_name, sizeof decode_name, "write 2.0: decode %s series", series);
+    snprintf(canonical_name, sizeof canonical_name, "write 2.0: canonicalize %s series", series);
     snprintf(encode_name, sizeof encode_name, "write 2.0: encode %s series", series);
     open_bench(&b, series_count);
     bench_group decode = {decode_name, decode_cases, sizeof decode_cases / sizeof *decode_cases,
                           iterations, &b};
     bench_run(&decode, args);
+    bench_group canonical = {canonical_name, canonical_cases,
+                             sizeof canonical_cases / sizeof *canonical_cases, iterations, &b};
+    bench_run(&canonical, args);
     bench_group encoding = {encode_name, encode_cases, sizeof encode_cases / sizeof *encode_cases,
                             iterations, &b};
     bench_run(&encoding, args);

@@ -924,6 +924,76 @@ static void long_symbols_without_memory(void **state)
     text_free(&t);
 }
 
+/* ---- both versions */
+
+static pra_write_request *decoded_again(const pra_write_request *built, int32_t version,
+                                        struct text *t)
+{
+    pra_write_request *req = new_request(NULL);
+    *t = encoding_of(built, version);
+    assert_int_equal(pra_write_request_decode(req, version, t->data, t->len, NULL, NULL), PRA_OK);
+    return req;
+}
+
+/* Mostly the same names in the same order, which 2.0 sees by their symbols. */
+static void add_random_series(pra_write_request *req, uint64_t *random)
+{
+    static const char *const names[] = {"__name__", "a", "b", "b", "c", "d"};
+    static const char *const values[] = {"1", "2", "\xc3\xa9", ""};
+    const size_t rare = random_below(random, 4) ? 8 : 2;
+    pra_label labels[8];
+    size_t n = 0;
+    const int64_t timestamp = 1;
+    const double value = 2;
+    for (size_t i = 0; i < 6; i++) {
+        if (i == 3 ? random_below(random, rare) : !random_below(random, 4 * rare))
+            continue;
+        const char *text = values[random_below(random, random_below(random, rare) ? 3 : 4)];
+        labels[n].name = (pra_str){names[i], strlen(names[i])};
+        labels[n++].value = (pra_str){text, strlen(text)};
+    }
+    if (n > 1 && !random_below(random, rare)) {
+        const pra_label first = labels[0];
+        labels[0] = labels[n - 1];
+        labels[n - 1] = first;
+    }
+    assert_int_equal(pra_write_request_add_series(req, labels, n), PRA_OK);
+    assert_int_equal(pra_write_request_add_samples(req, &timestamp, &value, NULL, 1), PRA_OK);
+}
+
+static void both_versions_become_the_same(void **state)
+{
+    uint64_t random = 5;
+    int64_t all_rejected = 0;
+    size_t all_kept = 0;
+    (void)state;
+    for (int i = 0; i < 2000; i++) {
+        const uint32_t flags = i % 3 == 0 ? PRA_CANONICAL_STRICT : 0;
+        pra_write_request *built = new_request(NULL);
+        struct text t1, t2;
+        for (size_t n = 1 + random_below(&random, 8); n > 0; n--)
+            add_random_series(built, &random);
+        pra_write_request *v1 = decoded_again(built, PRA_WRITE_V1, &t1);
+        pra_write_request *v2 = decoded_again(built, PRA_WRITE_V2, &t2);
+        const int64_t rejected = pra_write_request_canonicalize(v2, flags, NULL, NULL);
+        assert_int_equal(pra_write_request_canonicalize(v1, flags, NULL, NULL), rejected);
+        struct text a = events_of(v1), b = events_of(v2);
+        assert_string_equal(a.data, b.data);
+        pra_columns c = columns_of(v2);
+        assert_null(canonical_fault(&c, PRA_WRITE_V2));
+        all_rejected += rejected;
+        all_kept += c.series_count;
+        text_free(&a);
+        text_free(&b);
+        text_free(&t1);
+        text_free(&t2);
+        pra_write_request_free(built);
+        pra_write_request_free(v1);
+        pra_write_request_free(v2);
+    }
+    assert_true(all_rejected > 500 && all_kept > 2000);
+}
+
 /* ---- random messages */
 
 static void random_messages_become_canonical(void **state)
@@ -979,6 +1049,7 @@ int main(void)
         cmocka_unit_test(from_the_hundred_and_first_on_reasons_are_short),
         cmocka_unit_test(long_symbols_are_compared_as_any),
         cmocka_unit_test(long_symbols_without_memory),
+        cmocka_unit_test(both_versions_become_the_same),
         cmocka_unit_test(random_messages_become_canonical),
         cmocka_unit_test(unknown_flags_are_refused),
     };

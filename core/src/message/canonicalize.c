@@ -29,6 +29,8 @@ struct canon {
     int has_data_to_check;
     int has_empty_symbol; /* number 0, as has to be [W-33] */
     const struct pra__fault *fault, *fault_end;
+    const pra_label_span *model; /* labels of a series of 2.0 that are canonical */
+    size_t model_count;
     void (*on_reject)(void *ctx, int32_t kind, const pra_series *series, size_t index,
                       const pra_error *why);
     void *ctx;
@@ -375,13 +377,45 @@ static int content_is_canonical(struct canon *s, size_t index)
     return check_content(s, &owned, NULL) == PRA_OK && data_are_canonical(s, index, &owned);
 }
 
+/* Series that follow each other often have the same names in the same order, which then are the
+ * same symbols: so are they canonical, if the values are not empty. */
+static int is_like_model(const struct canon *s, const pra_label_span *labels, size_t count)
+{
+    if (count != s->model_count)
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        if (labels[i].name.off != s->model[i].name.off || labels[i].value.len == 0)
+            return 0;
+    return 1;
+}
+
+/* Once labels move, a model would be written over. */
+static int labels_look_canonical_v2(struct canon *s, const pra_label_span *labels, size_t count)
+{
+    if (!s->texts.all_utf8 || s->kept.moving)
+        return pra__labels_are_canonical(&s->texts, labels, count, 1);
+    if (s->model && is_like_model(s, labels, count))
+        return 1;
+    const int canonical = pra__labels_are_canonical(&s->texts, labels, count, 1);
+    if (canonical) {
+        s->model = labels;
+        s->model_count = count;
+    }
+    return canonical;
+}
+
 /* Where most series of most requests end. */
 static inline int looks_canonical(struct canon *s, size_t index)
 {
     const uint32_t first = s->view.label_offsets[index];
     const size_t count = s->view.label_offsets[index + 1] - first;
-    return pra__labels_are_canonical(&s->texts, s->view.labels + first, count, 1) &&
-           (!s->has_data_to_check || content_is_canonical(s, index));
+    const pra_label_span *labels = s->view.labels + first;
+    if (!s->has_data_to_check)
+        return pra__labels_are_canonical(&s->texts, labels, count, 1);
+    if (!(s->is_v2 ? labels_look_canonical_v2(s, labels, count)
+                   : pra__labels_are_canonical(&s->texts, labels, count, 1)))
+        return 0;
+    return content_is_canonical(s, index);
 }
 
 /* ---- the whole */
