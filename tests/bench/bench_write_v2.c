@@ -20,6 +20,7 @@ typedef struct v2_bench {
     message v1;
     message v2;        /* as few fields as there can be */
     message described; /* with metadata for every series, as Prometheus has it */
+    message started;   /* and with start timestamps */
     pra_buffer *out;
 } v2_bench;
 
@@ -62,6 +63,11 @@ static void run_v2_block(void *ctx)
 static void run_described_block(void *ctx)
 {
     decode_block(&((v2_bench *)ctx)->described);
+}
+
+static void run_started_block(void *ctx)
+{
+    decode_block(&((v2_bench *)ctx)->started);
 }
 
 static void run_v1(void *ctx)
@@ -129,10 +135,16 @@ static uint64_t sum_of_described(void *ctx)
     return sum_of(&((v2_bench *)ctx)->described);
 }
 
+static uint64_t sum_of_started(void *ctx)
+{
+    return sum_of(&((v2_bench *)ctx)->started);
+}
+
 static const bench_case decode_cases[] = {
     {"1.0: snappy + decode", run_v1_block, sum_of_v1, 0},
     {"2.0: snappy + decode", run_v2_block, sum_of_v2, 0.75},
     {"2.0 with metadata: snappy + decode", run_described_block, sum_of_described, 0.75},
+    {"2.0 with metadata and starts: snappy + decode", run_started_block, sum_of_started, 0},
     {"1.0: decode", run_v1, sum_of_v1, 0},
     {"2.0: decode", run_v2, sum_of_v2, 0},
     {"2.0 with metadata: decode", run_described, sum_of_described, 0},
@@ -172,11 +184,14 @@ static pra_str str_at(const pra_columns *c, pra_span span)
 }
 
 /* The help is that of the name. */
-static void add_described(pra_write_request *to, const pra_columns *c, const pra_series *s)
+static void add_described(pra_write_request *to, const pra_columns *c, const pra_series *s,
+                          int with_starts)
 {
     pra_label labels[64];
     pra_str name = {NULL, 0};
     char help[256];
+    const int64_t start_ms = s->timestamps_ms[0] - 60000;
+    bench_require(s->sample_count == 1, "more than one sample");
     bench_require(s->label_count <= 64, "many labels");
     for (size_t i = 0; i < s->label_count; i++) {
         labels[i] = (pra_label){str_at(c, s->labels[i].name), str_at(c, s->labels[i].value)};
@@ -185,15 +200,15 @@ static void add_described(pra_write_request *to, const pra_columns *c, const pra
     }
     int len = snprintf(help, sizeof help, "What %.*s is about.", (int)name.len, name.ptr);
     bench_require(pra_write_request_add_series(to, labels, s->label_count) == PRA_OK &&
-                      pra_write_request_add_samples(to, s->timestamps_ms, s->values, NULL,
-                                                    s->sample_count) == PRA_OK &&
+                      pra_write_request_add_samples(to, s->timestamps_ms, s->values,
+                                                    with_starts ? &start_ms : NULL, 1) == PRA_OK &&
                       pra_write_request_add_metadata(to, PRA_METRIC_GAUGE, (pra_str){NULL, 0},
                                                      (pra_str){help, (size_t)len},
                                                      (pra_str){NULL, 0}) == PRA_OK,
                   "build");
 }
 
-static bench_bytes described(v2_bench *b)
+static bench_bytes described(v2_bench *b, int with_starts)
 {
     pra_columns c = {.size = sizeof c};
     pra_write_request *built;
@@ -203,7 +218,7 @@ static bench_bytes described(v2_bench *b)
     for (size_t i = 0; i < c.series_count; i++) {
         pra_series s = {.size = sizeof s};
         bench_require(pra_columns_series(&c, i, &s) == PRA_OK, "series");
-        add_described(built, &c, &s);
+        add_described(built, &c, &s, with_starts);
     }
     pra_buffer_reset(b->out);
     bench_require(pra_write_request_encode(built, PRA_WRITE_V2, b->out, NULL) == PRA_OK, "encode");
@@ -215,7 +230,8 @@ static void open_bench(v2_bench *b, size_t series_count)
 {
     *b = (v2_bench){.v1 = {.version = PRA_WRITE_V1},
                     .v2 = {.version = PRA_WRITE_V2},
-                    .described = {.version = PRA_WRITE_V2}};
+                    .described = {.version = PRA_WRITE_V2},
+                    .started = {.version = PRA_WRITE_V2}};
     b->alloc = bench_heap_alloc(&b->heap);
     bench_require(pra_buffer_new(NULL, &b->out) == PRA_OK, "buffer");
     b->v1.raw = bench_write_request(series_count);
@@ -223,8 +239,10 @@ static void open_bench(v2_bench *b, size_t series_count)
     encode(b, &b->v1, PRA_WRITE_V2);
     b->v2.raw = copy_of(b->out);
     finish_message(&b->v2, b);
-    b->described.raw = described(b);
+    b->described.raw = described(b, 0);
     finish_message(&b->described, b);
+    b->started.raw = described(b, 1);
+    finish_message(&b->started, b);
 }
 
 static void close_message(message *m)
@@ -269,6 +287,7 @@ static void measure(size_t series_count, const char *series, unsigned iterations
     close_message(&b.v1);
     close_message(&b.v2);
     close_message(&b.described);
+    close_message(&b.started);
     pra_buffer_free(b.out);
     bench_require(b.heap.live == 0, "memory left over");
 }

@@ -8,6 +8,10 @@
 enum {
     KEY_SERIES = prom2_Request_timeseries_tag << 3 | PRA__WIRE_BYTES,
     KEY_REFS = prom2_TimeSeries_labels_refs_tag << 3 | PRA__WIRE_BYTES,
+    KEY_SAMPLE = prom2_TimeSeries_samples_tag << 3 | PRA__WIRE_BYTES,
+    KEY_VALUE = prom2_Sample_value_tag << 3 | PRA__WIRE_FIXED64,
+    KEY_TIMESTAMP = prom2_Sample_timestamp_tag << 3 | PRA__WIRE_VARINT,
+    KEY_START = prom2_Sample_start_timestamp_tag << 3 | PRA__WIRE_VARINT,
     KEY_METADATA = prom2_TimeSeries_metadata_tag << 3 | PRA__WIRE_BYTES,
     KEY_TYPE = prom2_Metadata_type_tag << 3 | PRA__WIRE_VARINT,
     KEY_HELP = prom2_Metadata_help_ref_tag << 3 | PRA__WIRE_VARINT,
@@ -40,6 +44,7 @@ struct plain {
     size_t label_max; /* of one series */
     int64_t *timestamps;
     double *values;
+    int64_t *starts; /* NULL as long as no sample has one */
     size_t sample_count;
     size_t sample_cap;
     pra_metadata *metadata;
@@ -77,12 +82,42 @@ static inline int plain_refs(struct plain *s, const uint8_t *p, const uint8_t *e
     return p == end;
 }
 
+/* As pra__plain_sample, with a start timestamp behind (18 …) or without. */
+static inline size_t sample_with_start(const uint8_t *p, size_t left, int64_t *timestamp_ms,
+                                       double *value, int64_t *start_ms)
+{
+    const size_t size = (size_t)p[1] + 2;
+    size_t at = 2;
+    *value = 0;
+    *start_ms = 0;
+    if (p[0] != KEY_SAMPLE || p[1] > 127 || size > left)
+        return 0;
+    if (p[at] == KEY_VALUE) {
+        const uint64_t bits = pra__load64(p + 3);
+        memcpy(value, &bits, sizeof(*value));
+        at += 9;
+    }
+    const uint64_t raw = pra__load64(p + at + 1);
+    const uint64_t last = ~raw & UINT64_C(0x8080808080808080);
+    if (at >= size || p[at] != KEY_TIMESTAMP || last == 0)
+        return 0;
+    const size_t bytes = (size_t)__builtin_ctzll(last) / 8 + 1;
+    *timestamp_ms = (int64_t)pra__join_varint(raw, bytes);
+    at += 1 + bytes;
+    if (at >= size)
+        return at == size ? size : 0;
+    return p[at] == KEY_START && pra__varint_of_size(p + at + 1, size - at - 1, start_ms) ? size
+                                                                                          : 0;
+}
+
 /* Samples from p on. Returns where they end. */
 static inline const uint8_t *plain_samples(struct plain *s, const uint8_t *p, const uint8_t *end)
 {
     while (p < end && s->sample_count < s->sample_cap) {
-        const size_t size = pra__plain_sample(p, (size_t)(end - p), &s->timestamps[s->sample_count],
-                                              &s->values[s->sample_count]);
+        const size_t i = s->sample_count, left = (size_t)(end - p);
+        const size_t size =
+            s->starts ? sample_with_start(p, left, &s->timestamps[i], &s->values[i], &s->starts[i])
+                      : pra__plain_sample(p, left, &s->timestamps[i], &s->values[i]);
         if (size == 0)
             break;
         s->sample_count++;
@@ -152,6 +187,20 @@ static inline const uint8_t *plain_series(struct plain *s, const uint8_t *p, siz
     return p[1] == 0 || plain_metadata(s, p + 2, end, series) ? end : NULL;
 }
 
+/* If there are start timestamps they go beside the samples. Returns 0 if there is no room for that.
+ */
+static int open_starts(struct plain *s, struct pra__columns *c)
+{
+    const struct pra__column *starts = &c->col[PRA__COL_START_TIMESTAMPS];
+    if (starts->len == 0)
+        return 1;
+    if (pra__columns_fill_starts(c, s->sample_count))
+        return 0;
+    s->starts = starts->data;
+    s->sample_cap = starts->cap < s->sample_cap ? starts->cap : s->sample_cap;
+    return 1;
+}
+
 static struct plain open_plain(const struct pra__decoder *d)
 {
     struct pra__columns *c = d->cols;
@@ -187,7 +236,7 @@ void pra__write_v2_plain(struct pra__decoder *d, size_t longest)
     const uint32_t exemplar = (uint32_t)c->col[PRA__COL_EXEMPLAR_TIMESTAMPS].len;
     const uint32_t histogram = (uint32_t)c->col[PRA__COL_HISTOGRAMS].len;
     if (longest > d->limits->max_label_name_bytes || longest > d->limits->max_label_value_bytes ||
-        !s.symbol_count || s.symbols[0].len)
+        !s.symbol_count || s.symbols[0].len || !open_starts(&s, c))
         return;
     const uint8_t *p = d->in.pos;
     size_t i = c->series;
@@ -209,5 +258,7 @@ void pra__write_v2_plain(struct pra__decoder *d, size_t longest)
     c->series = i;
     c->col[PRA__COL_LABELS].len = s.label_count;
     c->col[PRA__COL_TIMESTAMPS].len = s.sample_count;
+    if (s.starts)
+        c->col[PRA__COL_START_TIMESTAMPS].len = s.sample_count;
     c->col[PRA__COL_METADATA].len = s.metadata_count; /* comes last, cannot be too many */
 }
