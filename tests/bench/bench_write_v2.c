@@ -273,8 +273,11 @@ static void measure(size_t series_count, const char *series, unsigned iterations
     snprintf(canonical_name, sizeof canonical_name, "write 2.0: canonicalize %s series", series);
     snprintf(encode_name, sizeof encode_name, "write 2.0: encode %s series", series);
     open_bench(&b, series_count);
-    bench_group decode = {decode_name, decode_cases, sizeof decode_cases / sizeof *decode_cases,
-                          iterations, &b};
+    bench_case aimed[sizeof decode_cases / sizeof *decode_cases];
+    memcpy(aimed, decode_cases, sizeof aimed);
+    for (size_t i = 0; series_count != 10000 && i < sizeof aimed / sizeof *aimed; i++)
+        aimed[i].target = 0; /* the targets are for the large message */
+    bench_group decode = {decode_name, aimed, sizeof aimed / sizeof *aimed, iterations, &b};
     bench_run(&decode, args);
     bench_group canonical = {canonical_name, canonical_cases,
                              sizeof canonical_cases / sizeof *canonical_cases, iterations, &b};

@@ -10,6 +10,7 @@
 
 #include "message/write_request.h"
 #include "support/failing_alloc.h"
+#include "support/oracle.h"
 #include "unit/write_fixture.h"
 
 static int decode_limited(pra_write_request *req, const struct text *t, const pra_limits *limits,
@@ -439,6 +440,8 @@ static struct text usual_message(size_t count)
         }
         put_field(&one, '\x0a', refs.data, refs.len);
         put_field(&one, '\x12', "\x09\0\0\0\0\0\0\xf0\x3f\x10\xe8\x07\x18\x01", i % 2 ? 12 : 14);
+        if (i % 5 == 0) /* zeros */
+            put_field(&one, '\x12', "\x10\xe8\x07\x18\x81\x01", i % 3 ? 3 : 6);
         put_field(&one, '\x2a', "\x08\x01\x18\x07", i % 3 ? 4 : 0);
         put_field(&all, '\x2a', one.data, one.len);
         text_free(&refs);
@@ -447,6 +450,26 @@ static struct text usual_message(size_t count)
     text_append(&t, &all);
     text_free(&all);
     return t;
+}
+
+/* The loop for usual series takes these, whatever the columns have room for. */
+static void usual_series_are_read_as_nanopb_reads_them(void **state)
+{
+    struct text t = usual_message(300), theirs = {0};
+    pra_write_request *req = new_request(NULL);
+    (void)state;
+    text_bytes(&theirs, "", 0);
+    assert_null(oracle_write_v2(t.data, t.len, &theirs));
+    for (size_t retain = 1; retain < 100000; retain += 4000) {
+        pra_limits limits = {.size = sizeof(limits), .retain_bytes = retain};
+        assert_int_equal(decode_limited(req, &t, &limits, NULL), PRA_OK);
+        struct text ours = events_of(req);
+        assert_string_equal(ours.data, theirs.data);
+        text_free(&ours);
+    }
+    pra_write_request_free(req);
+    text_free(&theirs);
+    text_free(&t);
 }
 
 static void a_warm_handle_does_not_call_the_allocator(void **state)
@@ -580,6 +603,7 @@ int main(void)
         cmocka_unit_test(each_limit_says_how_to_raise_it),
         cmocka_unit_test(help_may_be_longer_than_labels),
         cmocka_unit_test(bombs_stay_within_the_budget),
+        cmocka_unit_test(usual_series_are_read_as_nanopb_reads_them),
         cmocka_unit_test(a_warm_handle_does_not_call_the_allocator),
         cmocka_unit_test(a_warm_handle_refuses_no_more_than_a_cold_one),
         cmocka_unit_test(running_out_of_memory_leaves_nothing),
