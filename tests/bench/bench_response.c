@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* A sampled read response of 2,000 series x 240 samples: encoding it against compressing it. */
+/* A read response of 2,000 series x 240 samples: encoding a sampled one against compressing it, and
+ * a whole read of either kind. */
 #include "bench.h"
 
 #include <snappy-c.h>
@@ -18,6 +19,8 @@ typedef struct response_bench {
     pra_series_sink *filled;
     pra_buffer *encoded;
     bench_bytes block;
+    pra_exchange *exchange;
+    pra_buffer *asked[2]; /* by response type */
 } response_bench;
 
 static pra_str str_of(const char *cstr)
@@ -104,6 +107,100 @@ static uint64_t sum_of_encoded(void *ctx)
     return hash;
 }
 
+/* ---- a whole read, over select and fetch */
+
+static int list_all(void *self, const pra_context *ctx, const pra_query *query,
+                    pra_series_list *list, pra_error *err)
+{
+    const response_bench *b = self;
+    int rc = PRA_OK;
+    (void)ctx, (void)query;
+    for (size_t s = 0; s < SERIES && rc == PRA_OK; s++)
+        rc = pra_series_list_add(list, b->labels[s], LABELS, s, err);
+    return rc;
+}
+
+static int give_all(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                    int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    const response_bench *b = self;
+    (void)ctx, (void)query, (void)from_ms;
+    return pra_series_sink_samples(sink, b->timestamps, b->values + id * SAMPLES, SAMPLES, err);
+}
+
+static const pra_storage_vtbl storage_entries = {
+    .size = sizeof storage_entries, .select = list_all, .fetch = give_all};
+
+static pra_buffer *ask_for(int32_t type)
+{
+    pra_read_request *request;
+    pra_buffer *message, *body;
+    bench_require(pra_read_request_new(NULL, &request) == PRA_OK &&
+                      pra_buffer_new(NULL, &message) == PRA_OK &&
+                      pra_buffer_new(NULL, &body) == PRA_OK &&
+                      pra_read_request_add_query(request, 0, INT64_MAX) == PRA_OK &&
+                      pra_read_request_add_accepted(request, type) == PRA_OK &&
+                      pra_read_request_encode(request, message, NULL) == PRA_OK &&
+                      pra_snappy_compress(pra_buffer_data(message), pra_buffer_len(message), body,
+                                          NULL) == PRA_OK,
+                  "request");
+    pra_buffer_free(message);
+    pra_read_request_free(request);
+    return body;
+}
+
+static void read_all(response_bench *b, int32_t type)
+{
+    const pra_request_head head = {
+        .size = sizeof head, .method = {"POST", 4}, .target = {"/read", 5}};
+    pra_exchange *x = b->exchange;
+    pra_exchange_stats stats = {.size = sizeof stats};
+    const void *piece;
+    size_t len;
+    bench_require(pra_exchange_begin(x, &head) == PRA_OK &&
+                      pra_exchange_feed(x, pra_buffer_data(b->asked[type]),
+                                        pra_buffer_len(b->asked[type])) == PRA_OK &&
+                      pra_exchange_end(x) == PRA_OK && pra_exchange_run(x) == PRA_OK &&
+                      pra_exchange_status(x) == 200,
+                  "read");
+    while (pra_exchange_body(x, &piece, &len) == PRA_OK)
+        ;
+    bench_require(pra_exchange_get_stats(x, &stats) == PRA_OK && stats.version == type &&
+                      stats.samples == (uint64_t)SERIES * SAMPLES,
+                  "answer");
+}
+
+static void run_sampled(void *ctx)
+{
+    read_all(ctx, PRA_RESPONSE_SAMPLES);
+}
+
+static void run_streamed(void *ctx)
+{
+    read_all(ctx, PRA_RESPONSE_STREAMED_XOR_CHUNKS);
+}
+
+static void bench_reads(response_bench *b, const bench_args *args)
+{
+    static const bench_case cases[] = {
+        {"sampled", run_sampled, NULL, 0},
+        {"streamed", run_streamed, NULL, 1},
+    };
+    const pra_storage storage = {&storage_entries, b};
+    pra_handler *handler;
+    bench_require(pra_handler_new(NULL, &storage, NULL, &handler, NULL) == PRA_OK &&
+                      pra_exchange_new(handler, NULL, &b->exchange) == PRA_OK,
+                  "handler");
+    for (int32_t type = 0; type < 2; type++)
+        b->asked[type] = ask_for(type);
+    const bench_group group = {"whole read, 2,000 x 240", cases, 2, 2, b};
+    bench_run(&group, args);
+    for (int32_t type = 0; type < 2; type++)
+        pra_buffer_free(b->asked[type]);
+    pra_exchange_free(b->exchange);
+    pra_handler_free(handler);
+}
+
 int main(int argc, char **argv)
 {
     static const bench_case cases[] = {
@@ -129,6 +226,7 @@ int main(int argc, char **argv)
     bench_run(&group, &args);
     if (args.only_group == NULL)
         bench_value(group.name, "encoded", (double)pra_buffer_len(b->encoded) / 1e6, "MB", -1);
+    bench_reads(b, &args);
 
     pra_series_sink_free(b->filled);
     pra_buffer_free(b->encoded);
