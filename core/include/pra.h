@@ -275,7 +275,8 @@ typedef struct pra_limits {
     uint64_t max_body_bytes;    /**< compressed body; default 32 MiB */
     uint64_t max_decoded_bytes; /**< declared snappy length; default 32 MiB, at most 4 GiB - 1 */
     uint64_t
-        max_memory_bytes; /**< decoded body plus all structures made from it; default 128 MiB */
+        max_memory_bytes; /**< decoded body plus all structures made from it; also the labels of
+                             the series that a read lists (pra_series_list); default 128 MiB */
     uint64_t max_labels_per_series; /**< default 1,000 */
     uint64_t max_label_name_bytes;  /**< default 64 KiB */
     uint64_t max_label_value_bytes; /**< default 1 MiB */
@@ -284,10 +285,11 @@ typedef struct pra_limits {
     uint64_t max_pattern_bytes;     /**< one regular expression; default 64 KiB */
     uint64_t max_pattern_memory;    /**< compiled form of one regular expression; default 8 MiB */
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
-    uint64_t max_response_bytes;    /**< one sampled answer before compression, and the samples of
-                                       one series that wait in a sink; default 256 MiB, at most 4 GiB
+    uint64_t max_response_bytes;    /**< one sampled answer before compression, one streamed answer
+                                       whose series are pushed (not fetched), and the data of one
+                                       series that wait in a sink; default 256 MiB, at most 4 GiB
                                        - 1 */
-    uint64_t retain_bytes;          /**< memory that each part of a handle (an exchange has seven)
+    uint64_t retain_bytes;          /**< memory that each part of a handle (an exchange has eight)
                                        keeps between requests; default 16 MiB */
     uint64_t max_frame_bytes;       /**< labels and chunks of one frame of a streamed answer, which
                                        takes chunks until there is no room left; default 1 MiB [R-09]
@@ -706,9 +708,9 @@ PRA_API int pra_read_request_encode(const pra_read_request *req, pra_buffer *out
 
 /* ── Read response ───────────────────────────────────────────────────────────────────────────── */
 
-/** Where a store puts the series that answer one query. It checks them, sorts labels
- * and samples (series stay in the order they come), trims to the query's time
- * range and encodes. */
+/** Where a store puts the series that answer one query. It checks them, sorts labels and samples,
+ * trims to the query's time range and encodes. Series stay in the order they come; in a streamed
+ * answer they are put in order [R-24]. */
 typedef struct pra_series_sink pra_series_sink;
 
 /** Returns new (free with pra_series_sink_free), for use outside a handler. limits NULL = defaults.
@@ -838,8 +840,8 @@ PRA_API int pra_stream_reader_finish(const pra_stream_reader *reader, pra_error 
 
 /* ── Context ─────────────────────────────────────────────────────────────────────────────────── */
 
-/** What a storage may know about the HTTP request; valid during the callback (driven) or until the
- * exchange is finished (stepped). */
+/** What a storage may know about the HTTP request; valid during the callback (driven; select and
+ * fetch of one answer are given the same) or until the exchange is finished (stepped). */
 typedef struct pra_context pra_context;
 
 /** Value of the tenant header (pra_handler_opts.tenant_header_cstr), or empty. */
@@ -1052,8 +1054,9 @@ PRA_API int pra_exchange_feed(pra_exchange *x, const void *data, size_t len);
  * PRA_DONE: the answer stands. */
 PRA_API int pra_exchange_end(pra_exchange *x);
 
-/** Driven use: asks the storage. Afterwards the answer stands. Returns PRA_OK; PRA_ERR_USER if a
- * callback returned it (the answer is a 500). */
+/** Driven use: asks the storage; for a streamed answer over select and fetch, no further than its
+ * first piece. Afterwards the answer stands. Returns PRA_OK; PRA_ERR_USER if a callback returned it
+ * (the answer is a 500). */
 PRA_API int pra_exchange_run(pra_exchange *x);
 
 /* Stepped use: the host does the storage's work itself, on any thread, one at a time. */
@@ -1083,15 +1086,20 @@ PRA_API int32_t pra_exchange_status(const pra_exchange *x);
 /** Content-Type, Content-Encoding and the like; Content-Length is the host's. Valid until the next
  * begin. Returns their number. */
 PRA_API size_t pra_exchange_headers(const pra_exchange *x, const pra_header **out);
-/** Length of the body if it is known beforehand, else UINT64_MAX (streamed answers). */
+/** Length of the body if it is known beforehand, else UINT64_MAX (streamed answers: send them with
+ * chunked encoding, and without a Content-Length). */
 PRA_API uint64_t pra_exchange_body_length(const pra_exchange *x);
-/** Next piece of the body, valid until the next call. Returns PRA_OK with a piece, PRA_DONE at the
- * end, or an error: abort the connection. */
+/** Next piece of the body, valid until the next call. Of a streamed answer pieces have 64 KiB or
+ * more, but for the last; the storage's select and fetch are called from here, so a host that does
+ * not ask lets the storage rest. Returns PRA_OK with a piece, PRA_DONE at the end, or an error,
+ * then again and again: abort the connection, so that the reader sees that the answer is cut off
+ * [R-22]. */
 PRA_API int pra_exchange_body(pra_exchange *x, const void **data, size_t *len);
 /** What went wrong, code 0 if nothing; valid until the next begin. Never NULL. */
 PRA_API const pra_error *pra_exchange_error(const pra_exchange *x);
 
-/** For metrics and logs. Set size first. */
+/** For metrics and logs; of a streamed answer complete after the last piece of the body. Set size
+ * first. */
 typedef struct pra_exchange_stats {
     size_t size;
     int32_t endpoint; /**< PRA_ENDPOINT_WRITE, PRA_ENDPOINT_READ, or PRA_ENDPOINT_AUTO where none
@@ -1102,8 +1110,8 @@ typedef struct pra_exchange_stats {
                         not reached */
     uint64_t body_bytes;
     uint64_t decoded_bytes;
-    uint64_t response_bytes;
-    uint64_t series; /**< received, or sent */
+    uint64_t response_bytes; /**< of a streamed answer: given out so far */
+    uint64_t series;         /**< received, or sent */
     uint64_t samples;
     uint64_t histograms;
     uint64_t exemplars;

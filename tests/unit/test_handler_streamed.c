@@ -556,6 +556,38 @@ static void memory_is_one_frame_and_back_pressure_holds(void **state)
     assert_int_equal(f.live, 0);
 }
 
+/* Once the last piece is taken, or the answer given up, an exchange holds no more than its parts
+ * may keep. */
+static void an_exchange_that_has_streamed_keeps_little(void **state)
+{
+    (void)state;
+    enum { RETAIN = 8 << 10, PARTS = 8 };
+    static const struct asked nothing = {0, 1, "none", NULL, NULL};
+    const pra_limits limits = {.size = sizeof(limits), .retain_bytes = RETAIN};
+    const pra_handler_opts opts = {.size = sizeof(opts), .limits = &limits};
+    for (int way = 0; way < 3; way++) {
+        struct failing_alloc f;
+        struct generated g = {.series = several, .series_count = 6};
+        const void *piece;
+        size_t len;
+        failing_alloc_init(&f);
+        struct hosted *h = serve(&g, way ? &generated_pushed : &generated_fetched, &f.alloc, &opts);
+        struct generated *stepped = way == 2 ? &g : NULL;
+        ask_for(h, stepped, &nothing, 1, STREAMED);
+        const size_t small = f.live;
+        ask_for(h, stepped, questions, QUESTIONS, STREAMED);
+        while (pra_exchange_body(h->x, &piece, &len) == PRA_OK)
+            ;
+        assert_in_range(f.live, 1, small + PARTS * RETAIN);
+        assert_in_range(f.peak, 10000, 2 << 20);
+        ask_for(h, stepped, questions, QUESTIONS, STREAMED);
+        ask_for(h, stepped, &nothing, 1, STREAMED);
+        assert_in_range(f.live, 1, small + PARTS * RETAIN);
+        hosted_free(h);
+        assert_int_equal(f.live, 0);
+    }
+}
+
 static void R28_short_frames_go_out_together(void **state)
 {
     (void)state;
@@ -769,6 +801,7 @@ int main(void)
         cmocka_unit_test(the_labels_of_an_answer_have_a_limit),
         cmocka_unit_test(R25_frames_by_their_budget),
         cmocka_unit_test(memory_is_one_frame_and_back_pressure_holds),
+        cmocka_unit_test(an_exchange_that_has_streamed_keeps_little),
         cmocka_unit_test(R28_short_frames_go_out_together),
         cmocka_unit_test(before_the_first_byte_a_failure_has_a_status),
         cmocka_unit_test(R22_a_failure_in_the_middle_breaks_the_body_off),
