@@ -12,7 +12,7 @@ import ssl
 import pytest
 
 from certificates import Authority
-from conftest import GUARD_S, PRA, WRITE, run
+from serving import GUARD_S, PRA, WRITE, run
 
 SECRET = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
 OTHER = "$2a$04$abcdefghijklmnopqrstuu0HtfOlPbTiymk5tcV.3TsFPDd3SYZqu"

@@ -8,8 +8,10 @@ import threading
 
 import pytest
 
-from conftest import GUARD_S, PRA, WRITE
-from test_hostile import MIB, block, flood
+from rawproto import block, flood
+from serving import GUARD_S, PRA, WRITE
+
+MIB = 1 << 20
 
 SANITIZED = b"__asan_init" in PRA.read_bytes()
 HEAD = b"POST /api/v1/write HTTP/1.1\r\nHost: a\r\n"

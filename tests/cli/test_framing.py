@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from conftest import WRITE
+from serving import WRITE
 
 LINE = b"POST /api/v1/write HTTP/1.1\r\n"
 HEAD = LINE + b"Host: a\r\n"

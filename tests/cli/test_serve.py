@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from conftest import WRITE, run
+from serving import WRITE, run
 from test_hostile import Kept, block, field, label, matcher, number, query, sample, series
 
 
