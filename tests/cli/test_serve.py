@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """pra serve: flags, log lines, signals and errors."""
 
+import http.client
 import json
 import re
 import signal
@@ -9,8 +10,8 @@ import time
 
 import pytest
 
-from serving import WRITE, run
-from test_hostile import Kept, block, field, label, matcher, number, query, sample, series
+from rawproto import block, message, packed
+from serving import GUARD_S, WRITE, run
 
 
 def test_help_and_version():
@@ -212,14 +213,24 @@ def test_limits_of_reads_name_their_flag(serve, flag):
 
 def read_up(server, *matchers, streamed=False):
     """Status and body of a read of the series up, at any time."""
-    message = query(matcher(0, b"__name__", b"up"), *matchers) + (number(2, 1) if streamed else b"")
-    return Kept(server.port).post("/api/v1/read", block(message))
+    all_of_time = [(1, -(1 << 63)), (2, (1 << 63) - 1)]
+    equal = [(3, [(2, name), (3, value)]) for name, value in ((b"__name__", b"up"), *matchers)]
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=GUARD_S)
+    connection.request("POST", "/api/v1/read", block(message(
+        [(1, all_of_time + equal), (2, packed(int(streamed)))])))
+    answer = connection.getresponse()
+    return answer.status, answer.read()
+
+
+def series(labels, *timestamps_ms):
+    """A write of one series, its values 1."""
+    return block(message([(1, [*((1, [(1, name), (2, value)]) for name, value in labels),
+                               *((2, [(1, 1.0), (2, then)]) for then in timestamps_ms)])]))
 
 
 def test_limit_of_samples_in_an_answer(serve):
     server = serve("--storage=memory", "--storage.remote.read-sample-limit=1")
-    both = series(label(b"__name__", b"up"), sample(0, 1), sample(0, 2))
-    assert server.write(block(both))[0] == 204
+    assert server.write(series([(b"__name__", b"up")], 1, 2))[0] == 204
     status, body = read_up(server)
     assert status == 400 and b"--storage.remote.read-sample-limit" in body
     assert read_up(server, streamed=True)[0] == 200
@@ -231,15 +242,15 @@ def test_external_labels(serve):
     status, body = read_up(server, streamed=True)
     assert status == 200 and all(field(1, name) + field(2, value) in body
                                  for name, value in ((b"region", b"eu"), (b"a", b"b=c")))
-    assert b"up" in read_up(server, matcher(0, b"region", b"eu"), streamed=True)[1]
-    assert b"up" not in read_up(server, matcher(0, b"region", b"us"), streamed=True)[1]
+    assert b"up" in read_up(server, (b"region", b"eu"), streamed=True)[1]
+    assert b"up" not in read_up(server, (b"region", b"us"), streamed=True)[1]
 
 
 def test_ignored_matchers(serve):
     for flags, there in ([], False), (["--read.ignore-label=x", "--read.ignore-label=y"], True):
         server = serve("--storage=memory", *flags)
         assert server.write()[0] == 204
-        status, body = read_up(server, matcher(0, b"y", b"z"), streamed=True)
+        status, body = read_up(server, (b"y", b"z"), streamed=True)
         assert status == 200 and (b"up" in body) == there
 
 
@@ -250,15 +261,14 @@ def test_times_that_are_not_read(serve):
                          (["--read.delay=1h", "--read.max-age=1d"], set())):
         server = serve("--storage=memory", *flags)
         for name, then in (b"old", now - 3 * 86_400_000), (b"new", now - 60_000):
-            assert server.write(block(series(label(b"__name__", b"up"), label(b"age", name),
-                                             sample(0, then))))[0] == 204
+            assert server.write(series([(b"__name__", b"up"), (b"age", name)], then))[0] == 204
         status, body = read_up(server, streamed=True)
         assert status == 200
         assert {name for name in (b"old", b"new") if name in body} == known
 
 
 def test_strict(serve):
-    unsorted = block(series(label(b"b", b"1"), label(b"__name__", b"up"), sample(0, 1)))
+    unsorted = series([(b"b", b"1"), (b"__name__", b"up")], 1)
     for flags, status in ([], 204), (["--strict"], 400), (["--strict", "--no-strict"], 204):
         server = serve("--storage=memory", *flags)
         assert server.write(unsorted)[0] == status
@@ -276,8 +286,8 @@ def test_accepted_messages(serve, given, accepted):
     server = serve("--storage=memory", *(
         f"--web.remote-write-receiver.accepted-protobuf-messages={name}" for name in given))
     # symbols "", "__name__", "up"; series 1 of them with a sample
-    second = block(field(4, b"") + field(4, b"__name__") + field(4, b"up") +
-                   field(5, field(1, b"\1\2") + sample(0, 2)))
+    second = block(message([(4, b""), (4, b"__name__"), (4, b"up"),
+                            (5, [(1, packed(1, 2)), (2, [(1, 1.0), (2, 2)])])]))
     for name, body in (FIRST, WRITE), (SECOND, second):
         status = server.request("POST", "/api/v1/write", body,
                                 Content_Type=f"application/x-protobuf;proto={name}")[0]
