@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from rawproto import block, message, packed
+from rawproto import block, field, message, packed
 from serving import GUARD_S, WRITE, run
 
 
