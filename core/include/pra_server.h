@@ -11,8 +11,8 @@
  * is sent, so slow clients hold no worker, and memory bounded by max_pending_bytes: once for
  * bodies, once for answers over 256 KiB. A streamed answer is made while it is sent, on the
  * connection's thread: it holds no worker either, but its place among max_concurrent_reads and the
- * memory of one request. select and fetch of its storage may run at the same time as other requests
- * with the same pra_context_worker.
+ * memory of one request (with process_query or read: of one answer, max_response_bytes). select and
+ * fetch of its storage may run at the same time as other requests with the same pra_context_worker.
  */
 #ifndef PRA_SERVER_H
 #define PRA_SERVER_H

@@ -12,6 +12,7 @@ import ssl
 import pytest
 
 from certificates import Authority
+from rawproto import block, message, packed
 from serving import GUARD_S, PRA, WRITE, run
 
 SECRET = "$2y$04$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW"
@@ -127,6 +128,34 @@ def test_tls(door, authority):
     assert (answer.status, answer.read().count(b"\n")) == (400, 1)
     assert server.stop() == 0
     assert kept.sock.recv(1) == b""
+
+
+def test_chunked_bodies_are_cut_off_within_tls(door):
+    server = door.start(door.tls(), "--limit.body-size=1KiB")
+    with server.connect() as connection:
+        connection.sendall(b"POST /api/v1/write HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+                           b"\r\n1000000\r\n" + b"x" * 2000)  # and that is not its end
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413 ") and b"Connection: close" in answer
+    assert b"--limit.body-size" in answer
+    assert server.stop() == 0
+
+
+def test_streamed_answers_within_tls(door):
+    server = door.start(door.tls())
+    samples = [(2, [(1, i * 1e9 / 7), (2, i)]) for i in range(100_000)]
+    up = [(1, [(1, [(1, b"__name__"), (2, b"up")]), *samples])]
+    ask = [(1, [(2, 1 << 40), (3, [(2, b"__name__"), (3, b"up")])]), (2, packed(1))]
+    assert server.write(block(message(up)))[0] == 204
+    kept = http.client.HTTPSConnection("127.0.0.1", server.port, context=server.tls, timeout=GUARD_S)
+    sizes = set()
+    for _ in range(3):
+        kept.request("POST", "/api/v1/read", block(message(ask)))
+        answer = kept.getresponse()
+        assert answer.status == 200 and answer.getheader("Transfer-Encoding") == "chunked"
+        sizes.add(len(answer.read()))
+    assert len(sizes) == 1 and sizes.pop() > 100_000
+    assert server.stop() == 0
 
 
 def test_texts_instead_of_files(door, authority):
