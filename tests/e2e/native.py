@@ -53,7 +53,6 @@ INSTANT = [
     "increase(peer_latency_seconds[3s])",
     "irate(peer_latency_seconds[3s])",
     "sum by (kind) (peer_latency_seconds)",
-    "sum(peer_latency_seconds)",
     "count by (kind) (rate(peer_latency_seconds[3s]))",
     "avg_over_time(peer_latency_seconds[3s])",
     "sum_over_time(peer_latency_seconds[3s])",

@@ -54,3 +54,4 @@ fi >&2
 mkdir -p "$out"
 ln -sf "$cache/prometheus" "$out/prometheus"
 go build -buildvcs=false -o "$out/target" ./target
+go test -c -buildvcs=false -o "$out/differ" ./differ

@@ -123,7 +123,10 @@ func latencies(tick int, now time.Time) []*dto.Metric {
 	}
 	threshold := integer(observed(tick, 2))
 	threshold.ZeroThreshold = proto.Float64(1.0 / 3)
-	nan := integer(observed(tick, 2))
+	// Prometheus pads the histograms of a chunk with empty buckets, on which its histogram_quantile of
+	// a NaN sum depends: these buckets never change.
+	fixed := buckets{positive: map[int]int64{0: 1, 1: int64(tick) + 1, 2: 2}, zero: int64(tick)}
+	nan := integer(fixed)
 	nan.SampleSum = proto.Float64(math.NaN())
 	return append(all, metric(integer(wide), "kind", "wide"), metric(integer(sparse), "kind", "sparse"),
 		metric(integer(negative), "kind", "negative"), metric(threshold, "kind", "threshold"),
