@@ -5,6 +5,6 @@
 set -euo pipefail
 library=$1
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[[ ! -x /usr/local/go/bin/go ]] || PATH=$PATH:/usr/local/go/bin
+[[ ! -x /usr/local/go/bin/go ]] || PATH=/usr/local/go/bin:$PATH
 export CGO_CFLAGS="-I$PWD/../../core/include" CGO_LDFLAGS="-L$library" LD_LIBRARY_PATH=$library
 exec go test -count=1 ./chunks
