@@ -62,12 +62,6 @@ static pra_str str_of(struct input part)
     return s;
 }
 
-static void put_u32(uint32_t v)
-{
-    uint8_t bytes[4] = {(uint8_t)v, (uint8_t)(v >> 8), (uint8_t)(v >> 16), (uint8_t)(v >> 24)};
-    need(pra_buffer_append(reply, bytes, 4));
-}
-
 /* The first line of an answer: what became of the call. */
 static int outcome(int code, const pra_error *err)
 {
@@ -136,43 +130,42 @@ static void ask_validate(struct input in)
     }
 }
 
-/* k: a 2.0 message; the samples of its first series as one chunk */
-static void ask_xor(struct input in)
+/* a: a sampled answer; what is in it */
+static void ask_answer(struct input in)
 {
-    if (!decode(PRA_WRITE_V2, in))
-        return;
-    const pra_columns *columns = columns_of(request);
-    need(pra_chunk_encode_samples(columns->timestamps_ms, columns->values, columns->sample_count,
-                                  reply));
-}
-
-/* l: a 2.0 message; the histograms of its first series as chunks: type, length, data */
-static void ask_histogram_chunks(struct input in)
-{
-    if (!decode(PRA_WRITE_V2, in))
-        return;
-    const pra_columns *columns = columns_of(request);
-    size_t taken;
-    for (size_t at = 0; at < columns->histogram_count; at += taken) {
-        int32_t type;
-        pra_buffer_reset(stored);
-        need(pra_chunk_encode_histograms(columns, at, columns->histogram_count - at, &taken, &type,
-                                         stored));
-        put_u32((uint32_t)type);
-        put_u32((uint32_t)pra_buffer_len(stored));
-        need(pra_buffer_append(reply, pra_buffer_data(stored), pra_buffer_len(stored)));
-    }
-}
-
-/* c: type, data of a chunk; what is in it */
-static void ask_chunk(struct input in)
-{
-    int32_t type = take_byte(&in);
+    static pra_read_response *response;
+    pra_columns columns = {.size = sizeof(columns)};
     pra_error err = {0};
-    pra_write_request_reset(request);
-    need(pra_write_request_add_series(request, NULL, 0));
-    if (outcome(pra_chunk_decode(type, in.at, in.len, request, &limits, &err), &err))
-        dump_columns(reply, columns_of(request));
+    if (!response)
+        need(pra_read_response_new(NULL, &response));
+    if (!outcome(pra_read_response_decode(response, in.at, in.len, &limits, &err), &err))
+        return;
+    need(pra_read_response_columns(response, &columns));
+    dump_columns(reply, &columns);
+}
+
+/* s: size of the pieces it comes in, a streamed answer; what is in it */
+static void ask_stream(struct input in)
+{
+    static pra_stream_reader *reader;
+    pra_columns columns = {.size = sizeof(columns)};
+    pra_error err = {0};
+    size_t size = take_byte(&in);
+    if (!reader)
+        need(pra_stream_reader_new(NULL, &limits, &reader));
+    pra_stream_reader_reset(reader);
+    print(reply, "ok\n");
+    while (in.len) {
+        struct input piece = take(&in, size < in.len ? size : in.len);
+        need(pra_stream_reader_feed(reader, piece.at, piece.len));
+        int rc;
+        while ((rc = pra_stream_reader_next(reader, &err)) == PRA_OK) {
+            need(pra_stream_reader_columns(reader, &columns));
+            dump_columns(reply, &columns);
+        }
+        need(rc);
+    }
+    need(pra_stream_reader_finish(reader, &err));
 }
 
 /* ---- the handler */
@@ -402,8 +395,8 @@ static void answer(struct input in)
         char what;
         void (*ask)(struct input in);
     } questions[] = {{'d', ask_decode},   {'e', ask_encode}, {'q', ask_read_request},
-                     {'h', ask_validate}, {'c', ask_chunk},  {'l', ask_histogram_chunks},
-                     {'k', ask_xor},      {'w', ask_write},  {'r', ask_read}};
+                     {'h', ask_validate}, {'a', ask_answer}, {'s', ask_stream},
+                     {'w', ask_write},    {'r', ask_read}};
     char what = (char)take_byte(&in);
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
         if (questions[i].what == what) {

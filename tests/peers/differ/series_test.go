@@ -3,12 +3,9 @@
 package differ
 
 import (
-	"bytes"
-	"encoding/binary"
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -264,44 +261,6 @@ func promChunks(encoding chunkenc.Encoding, samples []sample) (all []chunk) {
 	return all
 }
 
-// readChunk is what Prometheus reads from a chunk.
-func readChunk(c chunk) (samples []sample, err error) {
-	read, err := chunkenc.FromData(c.encoding, c.data)
-	if err != nil {
-		return nil, err
-	}
-	it := read.Iterator(nil)
-	for {
-		switch it.Next() {
-		case chunkenc.ValNone:
-			return samples, it.Err()
-		case chunkenc.ValFloat:
-			t, v := it.At()
-			samples = append(samples, sample{t: t, v: v})
-		case chunkenc.ValHistogram:
-			t, h := it.AtHistogram(nil)
-			samples = append(samples, sample{t: t, h: h.Copy()})
-		case chunkenc.ValFloatHistogram:
-			t, h := it.AtFloatHistogram(nil)
-			samples = append(samples, sample{t: t, fh: h.Copy()})
-		}
-	}
-}
-
-// ---- tests
-
-func TestXORChunksAreTheSame(t *testing.T) {
-	o, r := startOurs(t), newRandom()
-	for range *cases {
-		samples := randomFloats(r, 1+r.IntN(120))
-		want := promChunks(chunkenc.EncXOR, samples)[0].data
-		got, failure := o.askOutcome('k', writeSeries(samples))
-		if failure != "" || !bytes.Equal(got, want) {
-			t.Fatalf("%s\nPrometheus: %x\nours: %x %s", sampleLines(samples), want, got, failure)
-		}
-	}
-}
-
 // ourLines are the lines of the data in our dump, as histogramLine and the like make them.
 func ourLines(dump []byte) string {
 	var out strings.Builder
@@ -316,29 +275,6 @@ func ourLines(dump []byte) string {
 		}
 	}
 	return out.String()
-}
-
-func TestOurChunksReadByPrometheus(t *testing.T) {
-	o, r := startOurs(t), newRandom()
-	for range *cases / 4 {
-		samples := randomHistograms(r, 1+r.IntN(300), chance(r, 50))
-		b, failure := o.askOutcome('l', writeSeries(samples))
-		if failure != "" {
-			t.Fatal(failure)
-		}
-		var got []sample
-		for len(b) > 0 {
-			n := binary.LittleEndian.Uint32(b[4:])
-			c := chunk{chunkenc.Encoding(b[0]), b[8 : 8+n]}
-			part, err := readChunk(c)
-			if err != nil {
-				t.Fatalf("%x: %v", c.data, err)
-			}
-			got = append(got, part...)
-			b = b[8+n:]
-		}
-		compareSamples(t, samples, got)
-	}
 }
 
 // compareSamples compares all but what a chunk says of resets; there, a gauge must stay one, and
@@ -380,74 +316,4 @@ func (s sample) hintless() sample {
 		s.fh.CounterResetHint = 0
 	}
 	return s
-}
-
-func TestPrometheusChunksReadByUs(t *testing.T) {
-	o, r := startOurs(t), newRandom()
-	spoiledAccepted := 0
-	for range *cases / 4 {
-		for _, encoding := range []chunkenc.Encoding{chunkenc.EncXOR, chunkenc.EncXOR2, chunkenc.EncHistogram, chunkenc.EncFloatHistogram} {
-			var samples []sample
-			switch encoding {
-			case chunkenc.EncHistogram, chunkenc.EncFloatHistogram:
-				samples = randomHistograms(r, 1+r.IntN(200), encoding == chunkenc.EncFloatHistogram)
-			default:
-				samples = randomFloats(r, 1+r.IntN(120))
-			}
-			for _, c := range promChunks(encoding, samples) {
-				want, err := readChunk(c)
-				if err != nil {
-					t.Fatal(err)
-				}
-				got, failure := o.askOutcome('c', []byte{byte(c.encoding)}, c.data)
-				if failure != "" || ourLines(got) != sampleLines(want) {
-					t.Fatalf("type %d %x\nwant:\n%s\ngot %s:\n%s", c.encoding, c.data, sampleLines(want), failure, ourLines(got))
-				}
-				spoiled := chunk{c.encoding, mutate(r, c.data, nil)}
-				if len(spoiled.data) < 3 {
-					continue
-				}
-				// Prometheus is asked only about what we accept: it takes any amount of memory for
-				// spans that are announced and not there.
-				if got, failure = o.askOutcome('c', []byte{byte(c.encoding)}, spoiled.data); failure != "" {
-					continue
-				}
-				if want, err = readSpoiled(spoiled); err != nil {
-					t.Fatalf("type %d %x: only we accept it: %v\n%s", c.encoding, spoiled.data, err, ourLines(got))
-				}
-				spoiledAccepted++
-				if anyReserved(ourLines(got)) {
-					continue // Prometheus reduces such a schema as it reads; we hand out what is there
-				}
-				if ourLines(got) != sampleLines(want) {
-					t.Fatalf("type %d %x\nwant:\n%s\ngot:\n%s", c.encoding, spoiled.data, sampleLines(want), ourLines(got))
-				}
-			}
-		}
-	}
-	if spoiledAccepted == 0 {
-		t.Error("no chunk with an error in it was read by both")
-	}
-}
-
-// anyReserved says whether a histogram has a schema from 9 to 52.
-func anyReserved(text string) bool {
-	for line := range strings.Lines(text) {
-		if f := strings.Fields(line); len(f) > 8 {
-			if schema, _ := strconv.Atoi(f[7]); int32(schema) > histogram.ExponentialSchemaMax {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// readSpoiled is readChunk for data at which Prometheus may panic.
-func readSpoiled(c chunk) (samples []sample, err error) {
-	defer func() {
-		if what := recover(); what != nil {
-			err = fmt.Errorf("panic: %v", what)
-		}
-	}()
-	return readChunk(c)
 }
