@@ -876,8 +876,9 @@ enum {
 };
 
 /** count data of a kind in series number series were refused for good, the rest is stored: the
- * answer becomes 400 with the reason [W-22]. Copies reason (one line). Never fails: past the first
- * few only counts are kept. */
+ * answer becomes 400 with the reason [W-22], and the counts of what was written are less [W-25].
+ * PRA_DATUM_SERIES: all that the series holds; count is ignored. Copies reason (one line). Never
+ * fails: past the first few only counts are kept. */
 PRA_API void pra_write_result_reject(pra_write_result *result, int32_t kind, size_t series,
                                      size_t count, pra_str reason);
 /** Seconds for a Retry-After header with a 429 or 5xx answer [W-23]; as pra_error.offset, which

@@ -10,6 +10,7 @@ struct picky {
     int code;
     uint64_t retry_after;
     int reject[3]; /* of each kind, one at a time */
+    int whole;     /* series from the first on */
     int writes;
 };
 
@@ -22,6 +23,8 @@ static int picky_write(void *self, const pra_context *ctx, const pra_write_reque
     for (int32_t kind = 0; kind < 3; kind++)
         for (int i = 0; i < p->reject[kind]; i++)
             pra_write_result_reject(result, kind, 0, 1, S("not this"));
+    for (int i = 0; i < p->whole; i++)
+        pra_write_result_reject(result, PRA_DATUM_SERIES, (size_t)i, 0, S("not this one"));
     if (p->code) {
         pra_error_set_cstr(err, p->code, "no");
         err->offset = p->retry_after;
@@ -105,9 +108,17 @@ static void W25_counts_by_what_the_storage_keeps_and_refuses(void **state)
         {"W-21 samples only", 0, {0}, 400, "2", "0", "0"},
         {"W-22 one sample refused", KEEPS_ALL, {.reject = {1, 0, 0}}, 400, "1", "1", "3"},
         {"W-22 some of each", KEEPS_ALL, {.reject = {2, 1, 1}}, 400, "0", "0", "2"},
+        {"W-22 a whole series", KEEPS_ALL, {.whole = 1}, 400, "0", "1", "0"},
+        {"W-22 all series and one more", KEEPS_ALL, {.whole = 3}, 400, "0", "0", "0"},
         {"more than there are", KEEPS_ALL, {.reject = {9, 9, 9}}, 400, "0", "0", "0"},
         {"W-24 later", KEEPS_ALL, {.code = PRA_ERR_RETRY}, 503, "0", "0", "0"},
-        {"W-24 later, some refused", 0, {PRA_ERR_RETRY, 0, {1, 0, 0}, 0}, 503, "0", "0", "0"},
+        {"W-24 later, some refused",
+         0,
+         {.code = PRA_ERR_RETRY, .reject = {1, 0, 0}},
+         503,
+         "0",
+         "0",
+         "0"},
         {"refused", KEEPS_ALL, {.code = PRA_ERR_REJECT}, 400, "0", "0", "0"},
         {"exception", KEEPS_ALL, {.code = PRA_ERR_USER}, 500, "0", "0", "0"},
         {"no entry", KEEPS_ALL, {.code = PRA_ERR_NOT_SUPPORTED}, 404, "0", "0", "0"},

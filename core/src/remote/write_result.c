@@ -85,17 +85,32 @@ static void keep_reason(pra_write_result *result, pra_str reason, const pra_seri
         put_series(&t, series);
 }
 
+/* What it holds; nothing if it is no series of the request. */
+static void count_data(pra_write_result *result, const pra_series *series)
+{
+    result->rejected[PRA_DATUM_SAMPLE] += series->sample_count;
+    result->rejected[PRA_DATUM_HISTOGRAM] += series->histogram_count;
+    result->rejected[PRA_DATUM_EXEMPLAR] += series->exemplars.count;
+}
+
+static void count_series(pra_write_result *result, const pra_series *series)
+{
+    result->rejected_series++;
+    count_data(result, series);
+}
+
 void pra_write_result_reject(pra_write_result *result, int32_t kind, size_t series, size_t count,
                              pra_str reason)
 {
     pra_columns columns = {.size = sizeof(columns)};
     pra_series view = {.size = sizeof(view)};
-    if (kind < 0 || kind >= PRA__DATUM_KINDS)
-        kind = PRA_DATUM_SAMPLE;
-    result->rejected[kind] += count;
-    int known = result->reason_count < PRA__REASONS && result->request &&
-                pra_write_request_columns(result->request, &columns) == PRA_OK &&
+    int known = (kind == PRA_DATUM_SERIES || result->reason_count < PRA__REASONS) &&
+                result->request && pra_write_request_columns(result->request, &columns) == PRA_OK &&
                 pra_columns_series(&columns, series, &view) == PRA_OK;
+    if (kind == PRA_DATUM_SERIES)
+        count_series(result, &view);
+    else
+        result->rejected[kind < 0 || kind >= PRA__DATUM_KINDS ? PRA_DATUM_SAMPLE : kind] += count;
     keep_reason(result, reason, known ? &view : NULL);
 }
 
@@ -104,10 +119,10 @@ void pra__write_result_reject_canonical(void *ctx, int32_t kind, const pra_serie
 {
     pra_write_result *result = ctx;
     (void)index;
-    result->rejected_series += kind == PRA_DATUM_SERIES;
-    result->rejected[PRA_DATUM_SAMPLE] += series->sample_count;
-    result->rejected[PRA_DATUM_HISTOGRAM] += series->histogram_count;
-    result->rejected[PRA_DATUM_EXEMPLAR] += series->exemplars.count;
+    if (kind == PRA_DATUM_SERIES)
+        count_series(result, series);
+    else
+        count_data(result, series);
     keep_reason(result, (pra_str){why->message, strlen(why->message)}, series);
 }
 
