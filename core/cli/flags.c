@@ -46,9 +46,15 @@ static int take_unit(const char **text, const struct unit *units, size_t count, 
 
 int cli_parse_number(const char *text, uint64_t *out)
 {
-    uint64_t value;
-    if (!take_digits(&text, &value) || *text)
+    uint64_t value, zeros = 0;
+    if (!take_digits(&text, &value) || (*text == 'e' && (text++, !take_digits(&text, &zeros))) ||
+        *text)
         return 0;
+    for (; zeros && value; zeros--) {
+        if (value > UINT64_MAX / 10)
+            return 0;
+        value *= 10;
+    }
     *out = value;
     return 1;
 }

@@ -18,7 +18,7 @@ enum cli_kind {
     CLI_TEXT,     /* const char * */
     CLI_LIST,     /* cli_list; the flag can be repeated */
     CLI_SWITCH,   /* int; --name or --no-name */
-    CLI_NUMBER,   /* uint64_t */
+    CLI_NUMBER,   /* uint64_t: 50, 5e7 */
     CLI_SIZE,     /* uint64_t, bytes: 512, 64KiB, 32MiB, 1GiB */
     CLI_DURATION, /* uint64_t, milliseconds: 500ms, 15s, 5m, 2h, 30d, 1w, 1y, 1h30m; 0 */
 };

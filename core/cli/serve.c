@@ -108,7 +108,7 @@ static int parse(struct settings *v, int argc, char **argv)
         {"Reads", 0, NULL, NULL, NULL},
         {"storage.remote.read-concurrent-limit", CLI_NUMBER, &v->concurrent_reads, "10",
          "Most reads at one time; further ones wait 30s, then get 503. 0 = no limit."},
-        {"storage.remote.read-sample-limit", CLI_NUMBER, &v->read_samples, "50000000",
+        {"storage.remote.read-sample-limit", CLI_NUMBER, &v->read_samples, "5e7",
          "Samples in one sampled answer. 0 = no limit. Streamed answers have none."},
         {"storage.remote.read-max-bytes-in-frame", CLI_SIZE, &v->frame_size, "1MiB",
          "Labels and chunks in one frame of a streamed answer."},

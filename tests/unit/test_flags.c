@@ -60,6 +60,39 @@ static void sizes_have_units(void **state)
             fail_msg("taken as a size: %s", bad[i]);
 }
 
+static void numbers_may_have_an_exponent(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t number;
+    } good[] = {{"0", 0},
+                {"7", 7},
+                {"5e7", 50000000},
+                {"0e9", 0},
+                {"12e0", 12},
+                {"18446744073709551615", UINT64_MAX},
+                {"0e99999999999999999", 0}};
+    static const char *const bad[] = {"",
+                                      "e7",
+                                      "5e",
+                                      "5e-1",
+                                      "5E7",
+                                      "5.5e7",
+                                      "5e7 ",
+                                      "2e19",
+                                      "1e18446744073709551615",
+                                      "18446744073709551616"};
+    uint64_t value;
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        assert_true(cli_parse_number(good[i].text, &value));
+        assert_true(value == good[i].number);
+    }
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        if (cli_parse_number(bad[i], &value))
+            fail_msg("taken as a number: %s", bad[i]);
+}
+
 /* ---- command lines */
 
 struct values {
@@ -264,6 +297,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_are_those_of_prometheus),
         cmocka_unit_test(sizes_have_units),
+        cmocka_unit_test(numbers_may_have_an_exponent),
         cmocka_unit_test(presets_hold_where_nothing_is_given),
         cmocka_unit_test(both_spellings_work),
         cmocka_unit_test(errors_name_the_remedy),
