@@ -12,7 +12,7 @@
  * sent. Start timestamps of histograms are kept, those of samples are not.
  * - Exemplars are stored in any order, and deleted when they are older than
  * exemplar_retention_ms. Sent again they change nothing.
- * - Metadata is kept for each metric family: what came last.
+ * - Metadata is kept for each metric family, without end: what came last.
  * - Remote read has no way to ask for exemplars and metadata: the SQLite file has views of them.
  * - Tenants do not see each other.
  * - Requests may come on any number of threads at the same time.

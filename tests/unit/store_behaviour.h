@@ -425,6 +425,26 @@ static void old_samples_go_by_themselves(void **state)
         usleep(1000);
 }
 
+/* By a retention of their own, and a series that had nothing else with them. */
+static void old_exemplars_go_by_themselves(void **state)
+{
+    struct fixture *f = *state;
+    pra_store_opts opts = {.size = sizeof opts, .exemplar_retention_ms = 1000};
+    f->store.vtbl->destroy(f->store.self);
+    f->store.vtbl = NULL;
+    assert_int_equal(open_store(NULL, &opts, &f->store, &f->err), PRA_OK);
+    add_series(f, "a=1");
+    add_sample(f, 1, 1);
+    add_exemplar(f, "trace_id=x", 5, 1);
+    add_exemplar(f, "trace_id=x", INT64_MAX, 1);
+    add_series(f, "a=2");
+    add_exemplar(f, "trace_id=x", 6, 1);
+    write_ok(f);
+    while (metric(f, "exemplars") != 1 || metric(f, "series") != 1)
+        usleep(1000);
+    assert_string_equal(QUERY(f, "a!="), "a=1 1:1\n");
+}
+
 /* The next sweep may be as far away as it likes. */
 static void a_store_with_retention_stops_promptly(void **state)
 {
@@ -522,7 +542,7 @@ static void refused_memory_harms_nothing(void **state)
         STORE_TEST(tenants_have_their_own_histograms),                                             \
         STORE_TEST(a_limit_of_the_sink_ends_the_query),                                            \
         STORE_TEST(metrics_are_in_the_text_format), STORE_TEST(unknown_options_are_refused),       \
-        STORE_TEST(old_samples_go_by_themselves),                                                  \
+        STORE_TEST(old_samples_go_by_themselves), STORE_TEST(old_exemplars_go_by_themselves),      \
         STORE_TEST(a_store_with_retention_stops_promptly),                                         \
         STORE_TEST(refused_memory_harms_nothing)
 

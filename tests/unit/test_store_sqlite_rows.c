@@ -238,6 +238,31 @@ static void series_that_go_during_an_answer_are_left_out(void **state)
     pra_read_request_free(request);
 }
 
+/* Those behind the first 20,000 are listed only if they have data in the range. */
+static void a_long_list_is_of_series_with_data(void **state)
+{
+    enum { SERIES = 20200 };
+    struct fixture *f = *state;
+    sql_store *store = f->store.self;
+    const char *const matchers[] = {"all=x", NULL};
+    for (int i = 0; i < SERIES; i++) {
+        char labels[32];
+        snprintf(labels, sizeof labels, "all=x,i=%05d", i);
+        add_series(f, labels);
+        add_sample(f, i % 100 ? 1 : 50, i);
+        if (i == SERIES - 1)
+            add_histogram(f, 60, 1);
+    }
+    write_ok(f);
+    assert_int_equal(query_range(f, 50, 59, matchers), PRA_OK);
+    assert_int_equal(count_of_char(f->dump, '\n'), SERIES / 100);
+    assert_non_null(store->pool->statements[SQL_ANY_BETWEEN]);
+    assert_int_equal(query_range(f, 60, 99, matchers), PRA_OK);
+    assert_string_equal(f->dump, "all=x,i=20199 60:h1/0.5\n");
+    assert_int_equal(query_range(f, INT64_MIN, INT64_MAX, matchers), PRA_OK);
+    assert_int_equal(count_of_char(f->dump, '\n'), SERIES);
+}
+
 /* ---- the cache of ids */
 
 static int64_t cached(sql_cache *cache, int64_t tenant, int number, const char *text)
@@ -358,6 +383,7 @@ int main(void)
         STORE_TEST(numbers_of_series_are_not_used_again),
         STORE_TEST(retention_that_fails_changes_nothing),
         STORE_TEST(a_long_answer_takes_no_more_memory_than_a_short_one),
+        STORE_TEST(a_long_list_is_of_series_with_data),
         STORE_TEST(a_slow_reader_holds_nothing_up),
         STORE_TEST(series_that_go_during_an_answer_are_left_out),
         cmocka_unit_test(a_small_cache_forgets_and_finds_again),
