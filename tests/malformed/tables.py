@@ -157,6 +157,13 @@ def floods():
                    ("references of an exemplar, packed", b"\x01\x01", (5, 4, 1), 413),
                    ("wrong references in each series", field(5, b"\x0a\x02\x7f\x7f"), (), 413),
                    ("empty metadata in one series", b"\x2a\0", (5,), 400)]
+    long = message([(4, b""), (4, b"__name__"), (4, b"x" * MIB)])
+    for what, series in (
+            ("labels", [(1, packed(1, 2)), one_sample()]),
+            ("labels of exemplars", [(1, packed(1, 1)), (4, [(1, packed(1, 2)), (3, 1)])]),
+            ("help", [(1, packed(1, 1)), one_sample(), (5, [(3, 2)])])):
+        yield Case(f"a long symbol in {what} of many series", WRITE, V2,
+                   block(long + field(5, series) * 200), 413, (0, 0, 0))
     for kind in KINDS:
         deep[kind.name] += [("nothing known", b"\x70\0", (), kind.good),
                             ("groups within groups", b"\x73", (), 400)]

@@ -359,6 +359,37 @@ static void help_may_be_longer_than_labels(void **state)
     text_free(&t);
 }
 
+/* A symbol that is sent once counts as often as it is used: this is what storages write out. */
+static void strings_count_as_often_as_they_are_used(void **state)
+{
+    enum { LONG = 100000, USES = 50 };
+    static const char *const series[] = {
+        "2a04 0a020101",                    /* a label: twice */
+        "2a0a 0a020000 2204 0a020101",      /* an exemplar's: twice */
+        "2a0c 0a020000 0a020000 2a02 1801", /* help: once */
+        "2a0c 0a020000 0a020000 2a02 2001"  /* unit: once */
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(series) / sizeof(series[0]); i++) {
+        struct text t = text_of_hex("2200 22a08d06"), one = text_of_hex(series[i]);
+        pra_write_request *req = new_request(NULL);
+        const uint64_t sum = (uint64_t)LONG * USES * (i < 2 ? 2 : 1);
+        pra_limits limits = {.size = sizeof(limits), .max_label_name_bytes = LONG};
+        pra_error err = {0};
+        put_repeated(&t, "x", 1, LONG);
+        put_repeated(&t, one.data, one.len, USES);
+        limits.max_memory_bytes = sum;
+        assert_int_equal(decode_limited(req, &t, &limits, &err), PRA_OK);
+        limits.max_memory_bytes = sum - 1;
+        assert_int_equal(decode_limited(req, &t, &limits, &err), PRA_ERR_MEMORY_BUDGET);
+        assert_non_null(strstr(err.message, "written out"));
+        assert_empty(req);
+        pra_write_request_free(req);
+        text_free(&t);
+        text_free(&one);
+    }
+}
+
 /* ---- bombs: 32 MiB of empty elements, whatever the element */
 
 static double cpu_seconds(void)
@@ -602,6 +633,7 @@ int main(void)
         cmocka_unit_test(start_timestamps_are_there_if_sent),
         cmocka_unit_test(each_limit_says_how_to_raise_it),
         cmocka_unit_test(help_may_be_longer_than_labels),
+        cmocka_unit_test(strings_count_as_often_as_they_are_used),
         cmocka_unit_test(bombs_stay_within_the_budget),
         cmocka_unit_test(usual_series_are_read_as_nanopb_reads_them),
         cmocka_unit_test(a_warm_handle_does_not_call_the_allocator),

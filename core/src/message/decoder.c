@@ -20,9 +20,10 @@ static int explain(const struct pra__decoder *d, int rc)
                           offset, d->cols->series);
     if (rc == PRA_ERR_MEMORY_BUDGET)
         return pra__error(d->err, rc, offset,
-                          "series %zu: the decoded request takes more than max_memory_bytes "
+                          "series %zu: %s takes more than max_memory_bytes "
                           "(%" PRIu64 "; raise it with --limit.request-memory)",
-                          d->cols->series, d->limits->max_memory_bytes);
+                          d->cols->series, d->budget_of ? d->budget_of : "the decoded request",
+                          d->limits->max_memory_bytes);
     return rc == PRA_ERR_NOMEM ? pra__nomem(d->err) : rc;
 }
 

@@ -17,7 +17,8 @@ struct pra__decoder {
     const uint8_t *stop; /* end of the whole message */
     const pra_limits *limits;
     pra_error *err;
-    int v2; /* start timestamps are known fields */
+    int v2;                /* start timestamps are known fields */
+    const char *budget_of; /* what took more than the budget; NULL = the decoded request */
 };
 
 typedef int pra__decode_fn(struct pra__decoder *d);

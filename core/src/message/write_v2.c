@@ -492,6 +492,45 @@ static void expect(struct pra__columns *c, size_t bytes)
     pra__columns_expect(c, PRA__COL_TIMESTAMPS, PRA__COL_VALUES, series);
 }
 
+/* ---- what the strings would take, written out */
+
+static uint64_t metadata_bytes(const struct pra__columns *c)
+{
+    const pra_metadata *metadata = PRA__COLUMN(pra_metadata, c, PRA__COL_METADATA);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < c->col[PRA__COL_METADATA].len; i++)
+        sum += (uint64_t)metadata[i].help.len + metadata[i].unit.len;
+    return sum;
+}
+
+static uint64_t label_bytes(const struct pra__columns *c, enum pra__column_id id)
+{
+    const pra_label_span *labels = PRA__COLUMN(pra_label_span, c, id);
+    uint64_t sum = 0;
+    for (size_t i = 0; i < c->col[id].len; i++)
+        sum += (uint64_t)labels[i].name.len + labels[i].value.len;
+    return sum;
+}
+
+/* A symbol is sent once and used any number of times, but most storages write it out each time:
+ * a few kilobytes would become terabytes. Mostly the longest symbol shows that it cannot be. */
+static int check_written_out(struct request *r)
+{
+    const struct pra__columns *c = r->d->cols;
+    const uint64_t most = r->d->limits->max_memory_bytes;
+    const uint64_t strings =
+        2 * ((uint64_t)c->col[PRA__COL_LABELS].len + c->col[PRA__COL_EXEMPLAR_LABELS].len +
+             c->col[PRA__COL_METADATA].len);
+    if (!strings || r->longest <= most / strings)
+        return PRA_OK;
+    if (label_bytes(c, PRA__COL_LABELS) + label_bytes(c, PRA__COL_EXEMPLAR_LABELS) +
+            metadata_bytes(c) <=
+        most)
+        return PRA_OK;
+    r->d->budget_of = "the text of all labels and metadata, written out as in 1.0,";
+    return PRA_ERR_MEMORY_BUDGET;
+}
+
 static int finish(struct pra__columns *c)
 {
     c->col[PRA__COL_LABEL_REFS].len = c->col[PRA__COL_LABELS].len;
@@ -511,5 +550,7 @@ int pra__write_v2_decode(struct pra__decoder *d)
     int rc = read_request(&r);
     if (rc == AGAIN)
         rc = read_again(&r);
+    if (rc == PRA_OK)
+        rc = check_written_out(&r);
     return rc ? rc : finish(d->cols);
 }
