@@ -95,14 +95,14 @@ func (g *generator) time() uint64 {
 
 // ---- histograms
 
-// spans over count buckets.
-func (g *generator) spans(number, count int) []field {
+// spans over count buckets, the first of which has an index of least or more.
+func (g *generator) spans(number, count, least int) []field {
 	var all []field
 	for first := true; count > 0; first = false {
 		length := 1 + g.r.IntN(count)
 		offset := int64(g.r.IntN(4))
 		if first {
-			offset -= 2
+			offset += int64(least)
 		}
 		if g.fault() {
 			offset, length = pick(g.r, offset, -offset, 1<<30, math.MaxInt32, math.MinInt32), length+g.r.IntN(2)
@@ -119,9 +119,9 @@ func (g *generator) spans(number, count int) []field {
 func zigzag32(v int64) uint64 { return uint64(uint32(zigzag(int64(int32(v))))) }
 
 // buckets of one side: spans, then deltas or counts; their sum is added to *sum.
-func (g *generator) buckets(spans, deltas, counts int, float bool, sum *float64) []field {
+func (g *generator) buckets(spans, deltas, counts, least int, float bool, sum *float64) []field {
 	n := g.r.IntN(8)
-	fields := g.spans(spans, n)
+	fields := g.spans(spans, n, least)
 	words, last := make([]uint64, n), int64(0)
 	for i := range words {
 		count := int64(g.r.IntN(20))
@@ -159,9 +159,13 @@ func (g *generator) histogram() message {
 	}
 	var count float64
 	m := message{one(4, zigzag32(schema)), one(15, g.time())}
-	m = append(m, g.buckets(11, 12, 13, float, &count)...)
+	least := -2 // index of a bucket
+	if custom {
+		least = 0
+	}
+	m = append(m, g.buckets(11, 12, 13, least, float, &count)...)
 	if !custom || g.fault() {
-		m = append(m, g.buckets(8, 9, 10, float, &count)...)
+		m = append(m, g.buckets(8, 9, 10, least, float, &count)...)
 		zero := uint64(g.r.IntN(5))
 		count += float64(zero)
 		if float {
