@@ -64,7 +64,7 @@ INSTANT = [
     "sum without (code) (e2e_requests_total)",
     "count(e2e_constant)",
     "count_values(\"v\", e2e_constant)",
-    "topk(3, e2e_requests_total)",
+    'topk(3, e2e_constant{job="target"})',  # without ties
     # absent and stale
     "e2e_nothing",
     "absent(e2e_nothing)",

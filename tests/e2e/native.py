@@ -4,9 +4,11 @@
 import json
 import os
 import pathlib
+import time
 
+import scenario
 from processes import wait_until
-from prometheus import http_get, scrape
+from prometheus import Prometheus, http_get, scrape
 
 # Where `./dev test-peers` puts what it builds.
 PEERS = pathlib.Path(os.environ.get("PRA_PEERS_DIR", "/nonexistent"))
@@ -33,6 +35,36 @@ class NativeTarget:
 def scrape_native(job, port, nhcb):
     return scrape(job, port, scrape_native_histograms=True, always_scrape_classic_histograms=True,
                   convert_classic_histograms_to_nhcb=nhcb)
+
+
+def send(processes, workdir, receiver, message=V2, ticks=24, nhcb=True, **settings):
+    """A sender that has sent everything it scraped from a target of its own."""
+    target = NativeTarget(processes, workdir)
+    sender = scenario.start_sender(processes, workdir, receiver, PROMETHEUS, protobuf_message=message,
+                                   send_native_histograms=True, **settings)
+    sender.scrape(scrape_native("native", target.port, nhcb and message == V2))
+    target.wait_for(ticks)
+    sender.scrape()
+    sender.wait_all_sent()
+    return sender
+
+
+def assert_clean(sender, receiver):
+    """Nothing was refused, sent again or left out."""
+    now = sender.metrics()
+    if isinstance(receiver, Prometheus):  # which refuses exemplar-only series in 2.0
+        now.pop("prometheus_remote_storage_exemplars_failed_total")
+    wrong = {name: value for name, value in now.items() if value != 0
+             and name.startswith("prometheus_remote_storage_")
+             and name.endswith(("_failed_total", "_retried_total", "_dropped_total"))}
+    assert not wrong, wrong
+    assert sender.sending()["tried"] == sender.appended() > 0
+    assert now["prometheus_remote_storage_exemplars_total"] > 0
+
+
+def raw(prometheus):
+    """Every float and histogram that a query shows, by series."""
+    return normal(prometheus.query(RAW, time.time() + 60))[1]
 
 
 # Every histogram and float of the target.
@@ -128,13 +160,12 @@ def normal(answer):
     return answer["data"]["resultType"], rows, sorted(answer.get("warnings", []) + answer.get("infos", []))
 
 
-def span(prometheus, now):
+def span(prometheus):
     """First and last time of the target's data, in seconds, and when a series was there that is
     gone later."""
-    rows = normal(prometheus.query(RAW, now))[1]
-    times = {key: [time for kind in ("values", "histograms") for time, _ in row.get(kind, [])]
-             for key, row in rows.items()}
-    everything = [time for of_one in times.values() for time in of_one]
+    times = {key: [t for kind in ("values", "histograms") for t, _ in row.get(kind, [])]
+             for key, row in raw(prometheus).items()}
+    everything = [t for of_one in times.values() for t in of_one]
     gone = max(max(of_one) for key, of_one in times.items() if '"peer_vanishing_seconds"' in key)
     return min(everything), gone, max(everything)
 
@@ -143,9 +174,9 @@ def answers(prometheus, times, nhcb):
     """Answers to all questions, by question and time."""
     first, gone, last = times
     found = {}
-    for time in (first, gone, round((gone + last) / 2, 3), last, last + 60):
+    for when in (first, gone, round((gone + last) / 2, 3), last, last + 60):
         for text in INSTANT + CUSTOM * nhcb:
-            found[text, time] = normal(prometheus.query(text, time))
+            found[text, when] = normal(prometheus.query(text, when))
     for text in RANGE + CUSTOM * nhcb:
         found[text, "range"] = normal(prometheus.query_range(text, first - 1, last + 2, 0.25))
     found[RAW, "end"] = normal(prometheus.query(RAW, last + 60))
@@ -157,11 +188,11 @@ def assert_telling(expected, nhcb):
     silent = {text for text, _ in expected} - {
         text for (text, _), (_, rows, annotations) in expected.items() if rows or annotations}
     assert not silent, f"questions without any answer: {silent}"
-    raw = expected[RAW, "end"][1]
-    histograms = [h for row in raw.values() for _, h in row.get("histograms", [])]
+    series = expected[RAW, "end"][1]
+    histograms = [h for row in series.values() for _, h in row.get("histograms", [])]
     assert len(histograms) > 100
-    assert any("histograms" in row and "values" in row for row in raw.values()), "no mixed series"
-    assert any('"peer_classic_seconds"' in key for key in raw) == nhcb
+    assert any("histograms" in row and "values" in row for row in series.values()), "no mixed series"
+    assert any('"peer_classic_seconds"' in key for key in series) == nhcb
     assert any(answer[2] for answer in expected.values()), "no warning"
     vanished = [bool(answer[1]) for (text, _), answer in expected.items()
                 if text == "peer_vanishing_seconds"]

@@ -14,14 +14,16 @@ def _client(receiver):
     return getattr(receiver, "client", {})
 
 
-def start_sender(processes, workdir, receiver):
-    config = remote_write(f"{receiver.url}/api/v1/write", **_client(receiver))
-    return Prometheus(processes, workdir, "sender", config, ["--enable-feature=exemplar-storage"])
+def start_sender(processes, workdir, receiver, program="prometheus", **settings):
+    config = remote_write(f"{receiver.url}/api/v1/write", **_client(receiver), **settings)
+    return Prometheus(processes, workdir, "sender", config, ["--enable-feature=exemplar-storage"],
+                      program)
 
 
-def start_reader(processes, workdir, receiver, name="reader"):
-    return Prometheus(processes, workdir, name,
-                      remote_read(f"{receiver.url}/api/v1/read", **_client(receiver)))
+def start_reader(processes, workdir, receiver, name="reader", program="prometheus", flags=(),
+                 **settings):
+    config = remote_read(f"{receiver.url}/api/v1/read", **_client(receiver), **settings)
+    return Prometheus(processes, workdir, name, config, flags, program)
 
 
 def start_scraping(sender, targets):
@@ -39,13 +41,13 @@ def stop_scraping(sender, target, ticks=24):
     sender.wait_all_sent()
 
 
-def assert_read_back(processes, workdir, sender, receiver):
+def assert_read_back(processes, workdir, sender, receiver, program="prometheus"):
     """A Prometheus without data of its own answers like the sender from its own storage.
     Returns a function that asks again."""
     times = compare.moments(sender, time.time() + 60)
     expected = compare.answers(sender, times)
     compare.assert_telling(expected)
-    reader = start_reader(processes, workdir, receiver)
+    reader = start_reader(processes, workdir, receiver, program=program)
 
     def ask():
         compare.assert_same(expected, compare.answers(reader, times))
