@@ -165,7 +165,7 @@ PRA_LONG_CALL(Exchange::body);
         if (http_status != 0) {
             outcome.http_status = http_status;
         }
-        outcome.offset = retry_after;
+        outcome.retry_after_s = retry_after;
         (void)checked(pra_exchange_finish($self->exchange, code, &outcome), err);
     }
     int32_t status(void) { return pra_exchange_status($self->exchange); }

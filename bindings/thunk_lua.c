@@ -174,7 +174,7 @@ static void take_verdict(lua_State *L, call *c)
         c->err->http_status = (int32_t)lua_tointeger(L, -2);
     }
     if (c->err && lua_isinteger(L, -1)) {
-        c->err->offset = (uint32_t)lua_tointeger(L, -1);
+        c->err->retry_after_s = (uint32_t)lua_tointeger(L, -1);
     }
     lua_pop(L, 4);
 }

@@ -42,7 +42,7 @@ static int outcome_apply(PyObject *outcome, pra_error *err, int *code)
         err->http_status = http_status;
     }
     if (retry_after && err) {
-        err->offset = retry_after;
+        err->retry_after_s = retry_after;
     }
     return 0;
 }

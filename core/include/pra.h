@@ -246,13 +246,14 @@ typedef struct pra_error {
     int32_t code;        /**< PRA_ERR_…, or 0 */
     int32_t http_status; /**< what the sender is answered; a storage may set it, see PRA_ERR_REJECT,
                             PRA_ERR_RETRY */
-    uint64_t offset;   /**< position in the decoded input, bytes; 0 where it has no meaning. In what
-                          a storage returns with PRA_ERR_RETRY: seconds for a Retry-After header,
-                          0 = none [W-23] */
-    char message[240]; /**< one line, NUL-terminated: what, where, and what to do */
+    uint64_t offset;     /**< position in the decoded input, bytes; 0 where it has no meaning */
+    uint32_t retry_after_s; /**< a storage's wish with a 429 or 5xx answer: seconds for a
+                               Retry-After header; 0 = none [W-23] */
+    char message[236];      /**< one line, NUL-terminated: what, where, and what to do */
 } pra_error;
 
-/** Sets code, message (copied, cut to fit, control characters replaced) and the code's HTTP status.
+/** Sets code, message (copied, cut to fit, control characters replaced) and the code's HTTP status,
+ * the rest to 0.
  * Returns code, so that a callback can `return pra_error_set(err, PRA_ERR_RETRY, msg)`. err NULL:
  * only returns code. */
 PRA_API int pra_error_set(pra_error *err, int32_t code, pra_str message);
@@ -882,9 +883,6 @@ enum {
  * fails: past the first few only counts are kept. */
 PRA_API void pra_write_result_reject(pra_write_result *result, int32_t kind, size_t series,
                                      size_t count, pra_str reason);
-/** Seconds for a Retry-After header with a 429 or 5xx answer [W-23]; as pra_error.offset, which
- * reads have too. */
-PRA_API void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds);
 
 /** The series that a query found, before their data: what select fills. */
 typedef struct pra_series_list pra_series_list;

@@ -32,6 +32,8 @@ static int outcome(const struct hosted_storage *s, pra_str name, pra_error *err)
     }
     if (s->http_status)
         err->http_status = s->http_status;
+    if (s->retry_after)
+        err->retry_after_s = s->retry_after;
     return s->code;
 }
 
@@ -60,8 +62,6 @@ static int write_entry(void *self, const pra_context *ctx, const pra_write_reque
     s->series += (int64_t)columns.series_count;
     for (int i = 0; i < s->reject; i++)
         pra_write_result_reject(result, PRA_DATUM_SAMPLE, 0, 1, s->reason);
-    if (s->retry_after)
-        pra_write_result_retry_after(result, s->retry_after);
     reenter(s);
     return outcome(s, (pra_str){NULL, 0}, err);
 }

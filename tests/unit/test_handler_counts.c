@@ -8,7 +8,7 @@
 
 struct picky {
     int code;
-    uint64_t retry_after;
+    uint32_t retry_after;
     int reject[3]; /* of each kind, one at a time */
     int whole;     /* series from the first on */
     int writes;
@@ -27,7 +27,7 @@ static int picky_write(void *self, const pra_context *ctx, const pra_write_reque
         pra_write_result_reject(result, PRA_DATUM_SERIES, (size_t)i, 0, S("not this one"));
     if (p->code) {
         pra_error_set_cstr(err, p->code, "no");
-        err->offset = p->retry_after;
+        err->retry_after_s = p->retry_after;
     }
     return p->code;
 }
@@ -38,7 +38,7 @@ static int picky_query(void *self, const pra_context *ctx, const pra_query *quer
     struct picky *p = self;
     (void)ctx, (void)query, (void)sink;
     pra_error_set_cstr(err, p->code, "no");
-    err->offset = p->retry_after;
+    err->retry_after_s = p->retry_after;
     return p->code;
 }
 
@@ -284,14 +284,14 @@ static void W23_retry_after_of_writes_and_reads(void **state)
     hosted_read(h, "a", driven);
     check_answer(h, 503);
     assert_header(h->x, "Retry-After", "17");
-    picky.code = PRA_ERR_REJECT; /* the offset is one then */
+    picky.code = PRA_ERR_REJECT; /* there is nothing to wait for */
     hosted_read(h, "a", driven);
     check_answer(h, 400);
     assert_header(h->x, "Retry-After", "");
     picky.code = PRA_ERR_IO;
     hosted_read(h, "a", driven);
     check_answer(h, 503);
-    assert_header(h->x, "Retry-After", "");
+    assert_header(h->x, "Retry-After", "17");
     hosted_free(h);
 }
 

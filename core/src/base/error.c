@@ -108,6 +108,7 @@ static void fill(pra_error *err, int32_t code, uint64_t offset)
     err->code = code;
     err->http_status = pra_http_status(code);
     err->offset = offset;
+    err->retry_after_s = 0;
     tidy(err->message);
 }
 

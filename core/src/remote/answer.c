@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From an outcome to status, headers and body [W-20] to [W-28], §4.2. */
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -18,10 +19,9 @@ static void add_header(pra_exchange *x, const char *name_cstr, const char *value
 
 static void add_retry_after(pra_exchange *x)
 {
-    if (x->retry_seconds == 0 || (x->status != 429 && x->status < 500))
+    if (x->error.retry_after_s == 0 || (x->status != 429 && x->status < 500))
         return;
-    (void)snprintf(x->retry_after, sizeof(x->retry_after), "%llu",
-                   (unsigned long long)x->retry_seconds);
+    (void)snprintf(x->retry_after, sizeof(x->retry_after), "%" PRIu32, x->error.retry_after_s);
     add_header(x, "Retry-After", x->retry_after);
 }
 
@@ -134,9 +134,7 @@ static void take_failure(pra_exchange *x, int code, const pra_error *err)
 {
     int wishes = err && (err->code == code || err->code == 0); /* or the status alone was set */
     int32_t status = status_of(code, wishes ? err->http_status : 0);
-    x->retry_seconds = x->result.retry_after;
-    if (wishes && code == PRA_ERR_RETRY && err->offset)
-        x->retry_seconds = err->offset;
+    uint32_t retry_after_s = wishes ? err->retry_after_s : 0;
     if (err && err != &x->error)
         x->error = *err;
     else if (!err)
@@ -151,6 +149,7 @@ static void take_failure(pra_exchange *x, int code, const pra_error *err)
         (void)snprintf(x->error.message, sizeof(x->error.message), "%s", pra_strerror(code));
     x->error.message[sizeof(x->error.message) - 1] = 0;
     pra_error_set_cstr(&x->error, code, x->error.message);
+    x->error.retry_after_s = retry_after_s;
     x->error.http_status = status;
 }
 

@@ -78,7 +78,6 @@ static void forget_last(pra_exchange *x)
     x->stats = (pra_exchange_stats){.size = sizeof(x->stats)};
     x->status = 0;
     x->header_count = 0;
-    x->retry_seconds = 0;
     memset(x->written, 0, sizeof(x->written));
     x->body_given = 0;
     x->version = -1;

@@ -41,7 +41,6 @@ struct pra_exchange {
     int32_t status;
     pra_header headers[PRA__MAX_HEADERS];
     size_t header_count;
-    uint64_t retry_seconds; /* 0 = no Retry-After */
     char retry_after[24];
     uint64_t written[PRA__WRITTEN_KINDS]; /* by PRA_DATUM_…: what the storage has taken [W-25] */
     char written_text[PRA__WRITTEN_KINDS][24];

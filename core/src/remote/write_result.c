@@ -154,11 +154,6 @@ void pra__write_result_reject_exemplars(pra_write_result *result)
                       "this storage does not keep exemplars");
 }
 
-void pra_write_result_retry_after(pra_write_result *result, uint32_t seconds)
-{
-    result->retry_after = seconds;
-}
-
 /* ── The answer's body ── */
 
 static int append_counts(const pra_write_result *result, pra_buffer *out)
