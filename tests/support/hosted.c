@@ -198,7 +198,7 @@ static void step(struct hosted *h)
         CHECK(pra_exchange_step(h->x) == PRA_STEP_READ);
         rc = step_read(h, &err);
     }
-    int told = err.code || err.http_status;
+    int told = err.code || err.http_status || err.retry_after_s;
     CHECK(pra_exchange_finish(h->x, rc, told ? &err : NULL) == PRA_OK);
 }
 
