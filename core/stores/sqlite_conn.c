@@ -74,9 +74,16 @@ int pra__sql_begin(sql_conn *conn, int which)
     return rc == SQLITE_OK ? pra__sql_run(conn, which) : rc;
 }
 
+const char *pra__sql_message(const sql_conn *conn, int rc)
+{
+    int last = conn->db ? sqlite3_errcode(conn->db) : SQLITE_OK;
+    bool failed = last != SQLITE_OK && last != SQLITE_ROW && last != SQLITE_DONE;
+    return failed ? sqlite3_errmsg(conn->db) : sqlite3_errstr(rc);
+}
+
 int pra__sql_error(const sql_conn *conn, int rc, pra_error *err)
 {
-    const char *text = conn->db ? sqlite3_errmsg(conn->db) : sqlite3_errstr(rc);
+    const char *text = pra__sql_message(conn, rc);
     switch (rc & 0xff) {
     case SQLITE_NOMEM:
         return pra_error_set_cstr(err, PRA_ERR_NOMEM, "the store is out of memory");

@@ -26,14 +26,14 @@ static int conn_error(scan *s)
     return pra__sql_error(s->conn, sqlite3_extended_errcode(s->conn->db), s->err);
 }
 
-static int nomem(scan *s)
+static int nomem(pra_error *err)
 {
-    return pra_error_set_cstr(s->err, PRA_ERR_NOMEM, "the store is out of memory");
+    return pra_error_set_cstr(err, PRA_ERR_NOMEM, "the store is out of memory");
 }
 
-static int corrupt(scan *s)
+static int corrupt(pra_error *err)
 {
-    return pra_error_set_cstr(s->err, PRA_ERR_CORRUPT,
+    return pra_error_set_cstr(err, PRA_ERR_CORRUPT,
                               "the store's file holds a row that this program cannot have written");
 }
 
@@ -60,12 +60,12 @@ static int list_series(scan *s, int64_t id)
     sqlite3_bind_int64(stmt, 1, id);
     int rc = sqlite3_step(stmt);
     if (rc != SQLITE_ROW)
-        return rc == SQLITE_DONE ? corrupt(s) : conn_error(s);
+        return rc == SQLITE_DONE ? corrupt(s->err) : conn_error(s);
     sql_labels *labels = &s->conn->labels;
     int code = pra__sql_labels_parse(s->conn->alloc, pra__sql_column_str(stmt, 0), labels);
     sqlite3_reset(stmt);
     if (code != PRA_OK)
-        return code == PRA_ERR_NOMEM ? nomem(s) : corrupt(s);
+        return code == PRA_ERR_NOMEM ? nomem(s->err) : corrupt(s->err);
     int matches = pra_query_matches(s->query, labels->labels, labels->count);
     if (matches == 1 && s->listed >= UNCHECKED_SERIES)
         matches = has_data(s, id);
@@ -124,7 +124,7 @@ static int next_value(scan *s, const pra__lookup *lookup, const pra_str *after, 
         memcpy(conn->value, value.ptr, value.len);
     sqlite3_reset(stmt);
     if (code != PRA_OK)
-        return nomem(s);
+        return nomem(s->err);
     *out = (pra_str){conn->value, value.len};
     return pra__str_starts_with(*out, lookup->prefix) ? PRA_OK : PRA_DONE;
 }
@@ -184,7 +184,7 @@ static int count_range(scan *s, const pra__lookup *lookup, int64_t limit, int64_
         len--;
     sql_conn *conn = s->conn;
     if (pra__store_grow(conn->alloc, (void **)&conn->value, &conn->value_cap, len + 1, 1) != 0)
-        return nomem(s);
+        return nomem(s->err);
     if (len) {
         memcpy(conn->value, lookup->prefix.ptr, len);
         conn->value[len - 1]++;
@@ -359,9 +359,11 @@ static void advance(cursor *c)
 
 static cursor cursor_at(sql_conn *conn, int which, uint64_t id, int64_t start_ms, int64_t end_ms)
 {
-    cursor c = {pra__sql_stmt(conn, which), SQLITE_ERROR, 0};
-    if (!c.stmt)
+    cursor c = {.stmt = pra__sql_stmt(conn, which)};
+    if (!c.stmt) {
+        c.rc = sqlite3_extended_errcode(conn->db);
         return c;
+    }
     sqlite3_bind_int64(c.stmt, 1, (int64_t)id);
     sqlite3_bind_int64(c.stmt, 2, start_ms);
     sqlite3_bind_int64(c.stmt, 3, end_ms);
@@ -405,7 +407,6 @@ int pra__sql_fetch(void *self, const pra_context *ctx, const pra_query *query, u
     if (code != PRA_OK)
         return pra__sql_grade(code, err);
     uint64_t begun = pra__store_ticks();
-    scan s = {.conn = conn, .err = err};
     /* Without BEGIN: the transaction ends when both statements have been reset. What could not be
      * ended before (out of memory) must not go on. */
     if (!sqlite3_get_autocommit(conn->db))
@@ -417,12 +418,13 @@ int pra__sql_fetch(void *self, const pra_context *ctx, const pra_query *query, u
         histograms = cursor_at(conn, SQL_HISTOGRAMS, id, from_ms, end_ms);
     pra__feed_init(&feed, conn->alloc, &conn->histograms, sink, err);
     code = feed_rows(&feed, &samples, &histograms);
-    if (code == PRA_OK && (samples.rc != SQLITE_DONE || histograms.rc != SQLITE_DONE))
-        code = conn_error(&s);
+    int rc = samples.rc != SQLITE_DONE ? samples.rc : histograms.rc;
+    if (code == PRA_OK && rc != SQLITE_DONE)
+        code = pra__sql_error(conn, rc, err);
     else if (code == PRA_ERR_CORRUPT)
-        code = corrupt(&s);
+        code = corrupt(err);
     else if (code == PRA_ERR_NOMEM)
-        code = nomem(&s);
+        code = nomem(err);
     sqlite3_reset(samples.stmt);
     sqlite3_reset(histograms.stmt);
     atomic_fetch_add(&store->stats.read_ns, pra__store_ticks() - begun);

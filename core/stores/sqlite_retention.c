@@ -141,7 +141,7 @@ static int sweep_step(sweep *w)
         rc = pra__sql_run(&store->writer, SQL_COMMIT);
     if (rc != SQLITE_OK) {
         pra__store_log(&store->opts, 2, "%s: deleting old data failed, will try again: %s",
-                       store->path, sqlite3_errmsg(store->writer.db));
+                       store->path, pra__sql_message(&store->writer, rc));
         pra__sql_writer_rollback(store);
         store->sweep_id = sweep_id;
         return PRA_ERR_IO;

@@ -218,7 +218,7 @@ int pra__sql_schema_prepare(sql_conn *conn, pra_error *err)
     if (objects && application != APPLICATION_ID)
         return pra_error_set_cstr(err, PRA_ERR_CORRUPT,
                                   "the file is an SQLite database of another program");
-    if (version > SCHEMA_VERSION)
+    if (version < 0 || version > SCHEMA_VERSION)
         return pra__store_fail(err, PRA_ERR_NOT_SUPPORTED,
                                "the file has schema version %d, this program knows up to %d",
                                (int)version, (int)SCHEMA_VERSION);

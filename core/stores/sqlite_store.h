@@ -114,6 +114,8 @@ int pra__sql_rollback(sql_conn *conn);
 /** Runs a statement once and resets it. Returns SQLITE_ROW with its first column in *out (may be
  * NULL), SQLITE_DONE, or an error. */
 int pra__sql_once(sqlite3_stmt *stmt, int64_t *out);
+/** What the last call said if it failed, else what rc means. */
+const char *pra__sql_message(const sql_conn *conn, int rc);
 /** Turns an SQLite result code into PRA_ERR_NOMEM, PRA_ERR_IO (passing) or PRA_ERR_CORRUPT, with a
  * message that may go to the sender: without the path. */
 int pra__sql_error(const sql_conn *conn, int rc, pra_error *err);

@@ -39,6 +39,11 @@ static void refuses_files_that_are_not_its_own(void **state)
     close_store(f);
     execute("PRAGMA user_version = 99");
     assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_NOT_SUPPORTED);
+    execute("PRAGMA user_version = -1");
+    assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_NOT_SUPPORTED);
+    execute("PRAGMA user_version = 0");
+    assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_CORRUPT);
+    assert_null(strstr(err.message, "not an error"));
     remove_store();
     execute("CREATE TABLE notes(text)");
     assert_int_equal(open_store(NULL, NULL, &f->store, &err), PRA_ERR_CORRUPT);
@@ -496,6 +501,29 @@ static void a_damaged_histogram_is_reported(void **state)
     assert_int_equal(f->result.rejected[PRA_DATUM_HISTOGRAM], 1);
 }
 
+/* Also where the histograms beside the samples can be read. */
+static void a_damaged_page_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    const char *const matchers[] = {"a=1", NULL};
+    char zeros[4096] = {0};
+    write_one(f, "a=1", 1, 1);
+    add_series(f, "a=1");
+    add_histogram(f, 2, 1);
+    write_ok(f);
+    close_store(f);
+    long page = (long)ask("SELECT rootpage FROM sqlite_schema WHERE name = 'samples'");
+    assert_int_equal(ask("PRAGMA page_size"), sizeof zeros);
+    FILE *file = fopen(path, "r+");
+    assert_non_null(file);
+    assert_int_equal(fseek(file, (page - 1) * (long)sizeof zeros, SEEK_SET), 0);
+    assert_int_equal(fwrite(zeros, sizeof zeros, 1, file), 1);
+    fclose(file);
+    assert_int_equal(open_store(NULL, &keep_all, &f->store, &f->err), PRA_OK);
+    assert_int_equal(query_range(f, 0, 10, matchers), PRA_ERR_CALLBACK);
+    assert_non_null(strstr(f->err.message, "the store's file is damaged: "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -518,6 +546,7 @@ int main(void)
         STORE_TEST(sqlite_out_of_memory_harms_nothing),
         STORE_TEST(a_damaged_value_is_reported),
         STORE_TEST(a_damaged_histogram_is_reported),
+        STORE_TEST(a_damaged_page_is_reported),
     };
     if (!make_folder())
         return 1;
