@@ -14,10 +14,10 @@ def _client(receiver):
     return getattr(receiver, "client", {})
 
 
-def start_sender(processes, workdir, receiver, program="prometheus", **settings):
+def start_sender(processes, workdir, receiver, program="prometheus", features="", **settings):
     config = remote_write(f"{receiver.url}/api/v1/write", **_client(receiver), **settings)
-    return Prometheus(processes, workdir, "sender", config, ["--enable-feature=exemplar-storage"],
-                      program)
+    return Prometheus(processes, workdir, "sender", config,
+                      [f"--enable-feature=exemplar-storage{features and ','}{features}"], program)
 
 
 def start_reader(processes, workdir, receiver, name="reader", program="prometheus", flags=(),

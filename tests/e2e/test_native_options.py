@@ -87,6 +87,15 @@ def test_exemplars_are_kept(processes, tmp_path, serve):
     assert len(got) > 50
 
 
+def test_start_timestamps_are_taken(processes, tmp_path, serve):
+    """A sender that knows since when counters count says so, in another encoding of chunks."""
+    receiver = serve()
+    sender = native.send(processes, tmp_path, receiver, features="st-storage,xor2-encoding")
+    native.assert_clean(sender, receiver)
+    assert read_by(processes, tmp_path, receiver) == native.raw(sender) != {}
+    receiver.stop()
+
+
 def test_an_old_prometheus_reads_the_floats(processes, tmp_path, serve):
     """2.42 asks for a sampled answer and passes over the histograms in it."""
     receiver = serve()

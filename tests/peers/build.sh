@@ -43,7 +43,7 @@ if [[ ! -x $cache/prometheus ]]; then
   flock 9
 fi
 if [[ ! -x $cache/prometheus ]]; then
-  echo "building Prometheus $version once, with go$found, into $cache (some minutes; 300 MB are downloaded)"
+  echo "building Prometheus $version once, with go$found, into $cache (some minutes; 150 MB are downloaded)"
   total=$(go list -deps -tags "$tags" "$module/cmd/prometheus" 2> >(grep -v '^go: finding' >&2) | wc -l)
   go build -v -buildvcs=false -tags "$tags" \
     -ldflags "-s -w -X github.com/prometheus/common/version.Version=$release" \

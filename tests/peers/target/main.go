@@ -93,8 +93,9 @@ func requests(tick int, now time.Time) []*dto.Metric {
 	for i, code := range []string{"200", "404", "500"} {
 		value := float64(tick * (i + 1))
 		all = append(all, &dto.Metric{Label: labels("code", code), Counter: &dto.Counter{
-			Value:    &value,
-			Exemplar: exemplar(tick, value, now),
+			Value:            &value,
+			Exemplar:         exemplar(tick, value, now),
+			CreatedTimestamp: timestamppb.New(time.Unix(1_700_000_000, 0)),
 		}})
 	}
 	return all
