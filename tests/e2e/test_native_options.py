@@ -90,7 +90,8 @@ def test_exemplars_are_kept(processes, tmp_path, serve):
 def test_start_timestamps_are_taken(processes, tmp_path, serve):
     """A sender that knows since when counters count says so, in another encoding of chunks."""
     receiver = serve()
-    sender = native.send(processes, tmp_path, receiver, features="st-storage,xor2-encoding")
+    sender = native.send(processes, tmp_path, receiver,
+                         features="st-storage,xor2-encoding,histograms-st-encoding")
     native.assert_clean(sender, receiver)
     assert read_by(processes, tmp_path, receiver) == native.raw(sender) != {}
     receiver.stop()

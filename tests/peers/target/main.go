@@ -24,6 +24,9 @@ import (
 
 const contentType = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 
+// Since when counters count.
+var created = timestamppb.New(time.Unix(1_700_000_000, 0))
+
 type server struct {
 	mu    sync.Mutex
 	ticks int
@@ -95,7 +98,7 @@ func requests(tick int, now time.Time) []*dto.Metric {
 		all = append(all, &dto.Metric{Label: labels("code", code), Counter: &dto.Counter{
 			Value:            &value,
 			Exemplar:         exemplar(tick, value, now),
-			CreatedTimestamp: timestamppb.New(time.Unix(1_700_000_000, 0)),
+			CreatedTimestamp: created,
 		}})
 	}
 	return all
@@ -108,6 +111,7 @@ func latencies(tick int, now time.Time) []*dto.Metric {
 	for _, schema := range []int32{-4, -1, 0, 3, 8} {
 		h := integer(observed(tick, 3))
 		h.Schema = &schema
+		h.CreatedTimestamp = created
 		h.Exemplars = []*dto.Exemplar{exemplar(tick, float64(schema), now)}
 		all = append(all, metric(h, "schema", fmt.Sprint(schema), "kind", "plain"))
 	}
