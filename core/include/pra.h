@@ -478,6 +478,13 @@ PRA_API int pra_histogram_is_stale(const pra_histogram *histogram);
  * kind than count are not looked at [W-47]; a stale one is checked as any other. Returns 0,
  * PRA_ERR_HISTOGRAM with the rule that is broken in why (may be NULL). */
 PRA_API int pra_histogram_validate(const pra_columns *columns, size_t index, pra_error *why);
+/** Upper bound of exponential bucket number index (as its span says; any number) of a histogram of
+ * schema -4 to 8, as Prometheus computes it: 2^(index / 2^schema), for the last bucket of numbers
+ * the largest double. A positive bucket holds what is above the bound of index - 1 and not above
+ * its own; of a negative one the bounds are mirrored. NaN for other schemas: custom bounds are
+ * values.
+ */
+PRA_API double pra_histogram_bound(int32_t schema, int32_t index);
 /** XXH64 over name 0xFF value 0xFF … of labels in the order given: stable for ever, equal to
  * Prometheus' labels.Hash for sorted labels. Different labels can share one: compare them too. */
 PRA_API uint64_t pra_labels_fingerprint(const char *base, const pra_label_span *labels,

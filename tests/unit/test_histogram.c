@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <float.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -320,6 +322,54 @@ static void w_43_stale_by_its_bits(void **state)
         assert_int_equal(pra_histogram_is_stale(&h), sums[i].stale);
     }
     assert_int_equal(pra_histogram_is_stale(NULL), 0);
+}
+
+/* ---- bounds */
+
+/* [W-48] the numbers that Prometheus has in its table, and what is made of them */
+static void w_48_bounds(void **state)
+{
+    static const struct {
+        int32_t schema, index;
+        double bound;
+    } known[] = {
+        {0, 0, 1},
+        {0, 1, 2},
+        {0, -1, 0.5},
+        {1, 1, 2 * 0.7071067811865475},
+        {1, -1, 0.7071067811865475},
+        {2, 3, 2 * 0.8408964152537144},
+        {3, 1, 2 * 0.5452538663326288},
+        {5, 17, 2 * 0.7225904034885232},
+        {8, 255, 2 * 0.9972960560854698},
+        {8, -1, 0.9972960560854698},
+        {-1, 3, 64},
+        {-4, -1, 0x1p-16},
+        {-4, 63, 0x1p+1008},
+        {-4, 64, DBL_MAX},
+        {8, 262144, DBL_MAX},
+        {0, 1024, DBL_MAX},
+        {0, -1074, 0x1p-1074},
+        {0, -1080, 0},
+        {0, 1025, INFINITY},
+        {-4, INT32_MAX, INFINITY},
+        {8, INT32_MAX, INFINITY},
+        {-4, INT32_MIN, 0},
+        {8, INT32_MIN, 0},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        double bound = pra_histogram_bound(known[i].schema, known[i].index);
+        if (memcmp(&bound, &known[i].bound, sizeof(bound)) != 0)
+            fail_msg("schema %d, index %d: %.17g", known[i].schema, known[i].index, bound);
+    }
+    for (int32_t schema = -4; schema <= 8; schema++)
+        for (int32_t index = -600; index < 600; index++)
+            if (!(pra_histogram_bound(schema, index) < pra_histogram_bound(schema, index + 1)))
+                assert_true(schema < 0 && abs(index) * (1 << -schema) > 1000);
+    assert_true(isnan(pra_histogram_bound(9, 0)));
+    assert_true(isnan(pra_histogram_bound(-5, 0)));
+    assert_true(isnan(pra_histogram_bound(-53, 0)));
 }
 
 /* ---- random histograms */
@@ -690,6 +740,7 @@ int main(void)
         cmocka_unit_test(w_47_w_48_w_49_each_rule),
         cmocka_unit_test(ranges_outside_their_columns_are_refused),
         cmocka_unit_test(w_43_stale_by_its_bits),
+        cmocka_unit_test(w_48_bounds),
         cmocka_unit_test(one_mutation_is_seen),
         cmocka_unit_test(w_48_reduction_agrees_with_a_slow_one),
         cmocka_unit_test(w_48_reductions_by_hand),
