@@ -18,6 +18,7 @@
 %{
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <time.h>
 #include "pra.h"
 #include "pra_server.h"
 %}

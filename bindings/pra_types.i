@@ -25,6 +25,58 @@ typedef struct Server {
     Handler *owner;
 } Server;
 
+/* What of pra_handler_opts is no limit; owns the texts. */
+typedef struct Rules {
+    uint32_t accepted_messages, response_types, canonical_flags;
+    uint64_t read_delay_ms, read_max_age_ms;
+    pra_arena *text;
+    pra_buffer *external; /* pra_label */
+    pra_buffer *ignored;  /* const char * */
+} Rules;
+
+static void rules_free(Rules *rules)
+{
+    if (rules) {
+        pra_arena_free(rules->text);
+        pra_buffer_free(rules->external);
+        pra_buffer_free(rules->ignored);
+        free(rules);
+    }
+}
+
+/* A copy with a NUL behind it; ptr NULL: no memory. */
+static pra_str rules_text(Rules *rules, pra_str text)
+{
+    char *copy = pra_arena_alloc(rules->text, text.len + 1, 1);
+    if (copy) {
+        memcpy(copy, text.len ? text.ptr : "", text.len);
+        copy[text.len] = '\0';
+    }
+    return (pra_str){copy, text.len};
+}
+
+static int64_t wall_clock_ms(void *ctx)
+{
+    struct timespec now;
+    (void)ctx;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void rules_apply(const Rules *rules, pra_handler_opts *opts)
+{
+    opts->accepted_messages = rules->accepted_messages;
+    opts->response_types = rules->response_types;
+    opts->canonical_flags = rules->canonical_flags;
+    opts->read_delay_ms = rules->read_delay_ms;
+    opts->read_max_age_ms = rules->read_max_age_ms;
+    opts->clock = (pra_clock){NULL, wall_clock_ms};
+    opts->external_labels = pra_buffer_data(rules->external);
+    opts->external_label_count = pra_buffer_len(rules->external) / sizeof(pra_label);
+    opts->ignored_matchers_cstr = pra_buffer_data(rules->ignored);
+    opts->ignored_matcher_count = pra_buffer_len(rules->ignored) / sizeof(char *);
+}
+
 static Handler *handler_use(Handler *handler)
 {
     atomic_fetch_add(&handler->users, 1);
@@ -81,10 +133,49 @@ typedef struct Limits {
     ~Limits() { free($self); }
 }
 
+/* The rules of a handler that are not limits: pra_handler_opts of pra.h, 0 = default. */
+typedef struct Rules {
+    uint32_t accepted_messages, response_types, canonical_flags;
+    uint64_t read_delay_ms, read_max_age_ms;
+} Rules;
+%extend Rules {
+    Rules(pra_error *err)
+    {
+        Rules *rules = calloc(1, sizeof *rules);
+        int code = rules ? pra_arena_new(NULL, 0, &rules->text) : PRA_ERR_NOMEM;
+        if (code == PRA_OK) {
+            code = pra_buffer_new(NULL, &rules->external);
+        }
+        if (code == PRA_OK) {
+            code = pra_buffer_new(NULL, &rules->ignored);
+        }
+        if (checked(code, err) < 0) {
+            rules_free(rules);
+            return NULL;
+        }
+        return rules;
+    }
+    ~Rules() { rules_free($self); }
+    void add_external_label(pra_str name, pra_str value, pra_error *err)
+    {
+        const pra_label label = {rules_text($self, name), rules_text($self, value)};
+        int code = label.name.ptr && label.value.ptr
+                       ? pra_buffer_append($self->external, &label, sizeof label)
+                       : PRA_ERR_NOMEM;
+        (void)checked(code, err);
+    }
+    void ignore_matcher(pra_str name, pra_error *err)
+    {
+        const char *text = rules_text($self, name).ptr;
+        (void)checked(text ? pra_buffer_append($self->ignored, &text, sizeof text) : PRA_ERR_NOMEM,
+                      err);
+    }
+}
+
 /* tenant_header NULL = default. parallel: queries of one read may run on several threads. */
 typedef struct Handler {} Handler;
 %extend Handler {
-    Handler(const Limits *limits, const char *tenant_header, bool parallel,
+    Handler(const Limits *limits, const char *tenant_header, bool parallel, const Rules *rules,
             const pra_storage *storage, pra_error *err)
     {
         pra_handler_opts opts;
@@ -92,6 +183,9 @@ typedef struct Handler {} Handler;
         (void)pra_handler_opts_init(&opts, sizeof opts);
         opts.limits = limits;
         opts.tenant_header_cstr = tenant_header;
+        if (rules) {
+            rules_apply(rules, &opts);
+        }
         if (parallel) {
             opts.executor = *pra_server_executor();
         }
@@ -200,7 +294,8 @@ PRA_LONG_CALL(Server::start);
 PRA_LONG_CALL(Server::stop);
 %extend Server {
     Server(Handler *handler, const char *listen, uint32_t workers, uint32_t max_connections,
-           const char *description, pra_log log, pra_error *err)
+           const char *description, const char *web_config_file, const char *bearer_token_file,
+           uint32_t max_concurrent_reads, pra_log log, pra_error *err)
     {
         pra_server_opts opts;
         Server *server = calloc(1, sizeof *server);
@@ -212,6 +307,9 @@ PRA_LONG_CALL(Server::stop);
         opts.workers = workers;
         opts.max_connections = max_connections;
         opts.description_cstr = description;
+        opts.web_config_file_cstr = web_config_file;
+        opts.bearer_token_file_cstr = bearer_token_file;
+        opts.max_concurrent_reads = max_concurrent_reads;
         opts.log = log;
         if (!server) {
             (void)checked(PRA_ERR_NOMEM, err);
@@ -232,6 +330,7 @@ PRA_LONG_CALL(Server::stop);
     }
     void start(pra_error *err) { (void)checked(pra_server_start($self->server, err), err); }
     uint16_t port(void) { return pra_server_port($self->server, 0); }
+    int is_tls(void) { return pra_server_is_tls($self->server); }
     /* 1 if requests were cut off, else 0. */
     int stop(uint32_t grace_ms, pra_error *err)
     {

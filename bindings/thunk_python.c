@@ -90,13 +90,12 @@ static int close_scope(pra__py_scope *scope, PyObject *outcome, pra_error *err)
 static int storage_write(void *self, const pra_context *ctx, const pra_write_request *request,
                          pra_write_result *result, pra_error *err)
 {
-    (void)result;
     PyGILState_STATE gil = PyGILState_Ensure();
     PyObject *outcome = NULL;
     pra__py_scope *scope = pra__py_scope_new();
     if (scope) {
         outcome = call_adapter(self, "write", pra__py_context_new(scope, ctx),
-                               pra__py_write_request_new(scope, request), NULL, 2);
+                               pra__py_write_request_new(scope, request, result), NULL, 2);
     }
     int code = close_scope(scope, outcome, err);
     PyGILState_Release(gil);
@@ -174,7 +173,10 @@ int pra__py_storage(PyObject *adapter, pra_storage *out)
     int queries = entries ? has_entry(entries, "process_query") : -1;
     int reads = entries ? has_entry(entries, "read") : -1;
     Py_XDECREF(entries);
-    if (writes < 0 || queries < 0 || reads < 0) {
+    PyObject *flags = reads < 0 ? NULL : PyObject_GetAttrString(adapter, "flags");
+    unsigned long bits = flags ? PyLong_AsUnsignedLong(flags) : 0;
+    Py_XDECREF(flags);
+    if (PyErr_Occurred() || writes < 0 || queries < 0 || reads < 0) {
         return -1;
     }
     thunk *t = PyMem_Calloc(1, sizeof *t);
@@ -182,7 +184,8 @@ int pra__py_storage(PyObject *adapter, pra_storage *out)
         PyErr_NoMemory();
         return -1;
     }
-    t->vtbl = (pra_storage_vtbl){.size = sizeof t->vtbl, .destroy = storage_destroy};
+    t->vtbl = (pra_storage_vtbl){
+        .size = sizeof t->vtbl, .flags = (uint32_t)bits, .destroy = storage_destroy};
     t->vtbl.write = writes ? storage_write : NULL;
     t->vtbl.process_query = queries ? storage_process_query : NULL;
     t->vtbl.read = reads ? storage_read : NULL;
@@ -202,8 +205,9 @@ static PyObject *open_with(pra__py_scope *scope, pra_exchange *x)
         return NULL;
     }
     PyObject *context = pra__py_context_new(scope, pra_exchange_context(x));
-    PyObject *request =
-        write ? pra__py_write_request_new(scope, write) : pra__py_queries_new(scope, read);
+    PyObject *request = write
+                            ? pra__py_write_request_new(scope, write, pra_exchange_write_result(x))
+                            : pra__py_queries_new(scope, read);
     PyObject *sinks = sinks_tuple(scope, NULL, x, read ? pra_read_request_query_count(read) : 0);
     PyObject *opened = NULL;
     if (context && request && sinks) {
@@ -269,8 +273,9 @@ PyObject *pra__py_check_interpreter(void)
 
 int pra__py_init(PyObject *module)
 {
-    return find_exceptions() || pra__py_scope_init(module) || pra__py_write_init(module) ||
-                   pra__py_read_init(module) || pra__py_sink_init(module)
+    return find_exceptions() || pra__py_scope_init(module) || pra__py_histogram_init(module) ||
+                   pra__py_write_init(module) || pra__py_read_init(module) ||
+                   pra__py_sink_init(module)
                ? -1
                : 0;
 }

@@ -24,7 +24,8 @@ int pra__py_init(PyObject *module);
  * knows no other. */
 PyObject *pra__py_check_interpreter(void);
 /* A storage over adapter: a reference to it, and a vtable with the entries whose names are in its
- * attribute `entries`. Returns 0, or -1 with an exception. */
+ * attribute `entries` and the flags (PRA_STORAGE_...) in its attribute `flags`. Returns 0, or -1
+ * with an exception. */
 int pra__py_storage(PyObject *adapter, pra_storage *out);
 /* A log that calls callable(level, fields); borrowed. None: no log. */
 pra_log pra__py_log(PyObject *callable);
@@ -75,10 +76,43 @@ typedef struct pra__py_labels {
 int pra__py_labels_set(pra__py_labels *labels, PyObject *mapping);
 void pra__py_labels_fini(pra__py_labels *labels);
 
+/* ---- thunk_python_histogram.c: native histograms */
+
+/* Elements of a column that grows. */
+typedef struct pra__py_vector {
+    void *data;
+    size_t count;
+    size_t cap;
+} pra__py_vector;
+
+/* Histograms on their way into columns. Zeroed: none. */
+typedef struct pra__py_histograms {
+    pra__py_vector histograms;
+    pra__py_vector positive_spans;
+    pra__py_vector negative_spans;
+    pra__py_vector positive_deltas;
+    pra__py_vector negative_deltas;
+    pra__py_vector positive_counts;
+    pra__py_vector negative_counts;
+    pra__py_vector custom_values;
+} pra__py_histograms;
+
+/* A list of Histogram objects, of histograms [start, start + count) of columns. */
+PyObject *pra__py_histograms_list(const pra_columns *columns, size_t start, size_t count);
+int pra__py_is_histogram(PyObject *object);
+/* Adds a Histogram object. Returns 0, or -1 with an exception. */
+int pra__py_histograms_push(pra__py_histograms *all, PyObject *object);
+/* Valid until the next push, clear or fini. Has no series. */
+void pra__py_histograms_columns(const pra__py_histograms *all, pra_columns *out);
+void pra__py_histograms_clear(pra__py_histograms *all);
+void pra__py_histograms_fini(pra__py_histograms *all);
+int pra__py_histogram_init(PyObject *module);
+
 /* ---- thunk_python_write.c, thunk_python_read.c: views; thunk_python_sink.c: results */
 
 PyObject *pra__py_context_new(pra__py_scope *scope, const pra_context *ctx);
-PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_request *request);
+PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_request *request,
+                                    pra_write_result *result);
 PyObject *pra__py_query_new(pra__py_scope *scope, const pra_query *query);
 /* A tuple of all queries. */
 PyObject *pra__py_queries_new(pra__py_scope *scope, const pra_read_request *request);

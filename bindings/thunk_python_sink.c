@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Takes what a storage's process_query gives: series as (labels, samples) or (labels, timestamps,
- * values). */
+ * values[, histograms]). */
 #include "thunk_python.h"
 
 #include <assert.h>
@@ -26,6 +26,7 @@ typedef struct filler {
     pra__py_labels labels;
     column timestamps;
     column values;
+    pra__py_histograms histograms;
 } filler;
 
 enum { ELEMENT_BYTES = 8 };
@@ -76,7 +77,7 @@ static int push_value(column *c, PyObject *object)
     return 0;
 }
 
-/* ---- (labels, timestamps, values) */
+/* ---- (labels, timestamps, values[, histograms]) */
 
 static int is_format(const char *format, const char *wanted)
 {
@@ -130,6 +131,19 @@ static int column_fill(column *c, PyObject *object, const char *formats,
     return code || PyErr_Occurred() ? -1 : 0;
 }
 
+static int fill_histograms(filler *f, PyObject *histograms)
+{
+    PyObject *iterator = PyObject_GetIter(histograms);
+    PyObject *item;
+    int code = iterator ? 0 : -1;
+    while (!code && (item = PyIter_Next(iterator))) {
+        code = pra__py_histograms_push(&f->histograms, item);
+        Py_DECREF(item);
+    }
+    Py_XDECREF(iterator);
+    return code || PyErr_Occurred() ? -1 : 0;
+}
+
 static int fill_columns(filler *f, PyObject *timestamps, PyObject *values)
 {
     if (column_fill(&f->timestamps, timestamps, "ql", push_timestamp) ||
@@ -146,12 +160,17 @@ static int fill_columns(filler *f, PyObject *timestamps, PyObject *values)
 
 /* ---- (labels, samples) */
 
-static int push_pair(filler *f, PyObject *pair)
+/* A pair, or a histogram among the samples. */
+static int push_sample(filler *f, PyObject *sample)
 {
-    PyObject *fast = PySequence_Fast(pair, "a sample must be a pair (timestamp_ms, value)");
+    static const char wanted[] = "a sample must be a pair (timestamp_ms, value) or a Histogram";
+    if (!PyTuple_CheckExact(sample) && pra__py_is_histogram(sample)) {
+        return pra__py_histograms_push(&f->histograms, sample);
+    }
+    PyObject *fast = PySequence_Fast(sample, wanted);
     int code = -1;
     if (fast && PySequence_Fast_GET_SIZE(fast) != 2) {
-        PyErr_SetString(PyExc_TypeError, "a sample must be a pair (timestamp_ms, value)");
+        PyErr_SetString(PyExc_TypeError, wanted);
     } else if (fast) {
         PyObject *timestamp = Py_NewRef(PySequence_Fast_GET_ITEM(fast, 0));
         PyObject *value = Py_NewRef(PySequence_Fast_GET_ITEM(fast, 1));
@@ -168,11 +187,11 @@ static int fill_samples(filler *f, PyObject *samples)
     column_clear(&f->timestamps);
     column_clear(&f->values);
     PyObject *iterator = PyObject_GetIter(samples);
-    PyObject *pair;
+    PyObject *sample;
     int code = iterator ? 0 : -1;
-    while (!code && (pair = PyIter_Next(iterator))) {
-        code = push_pair(f, pair);
-        Py_DECREF(pair);
+    while (!code && (sample = PyIter_Next(iterator))) {
+        code = push_sample(f, sample);
+        Py_DECREF(sample);
     }
     Py_XDECREF(iterator);
     f->timestamps.data = f->timestamps.memory;
@@ -184,7 +203,8 @@ static int fill_samples(filler *f, PyObject *samples)
 
 static int add_failed(int code, const pra_error *err)
 {
-    if (code == PRA_ERR_LABELS) { /* a mistake of the storage: its exception, its traceback */
+    if (code == PRA_ERR_LABELS ||
+        code == PRA_ERR_HISTOGRAM) { /* a mistake of the storage: its exception, its traceback */
         PyErr_SetString(PyExc_ValueError, err->message);
     } else if (code == PRA_ERR_NOMEM) {
         PyErr_NoMemory();
@@ -199,32 +219,55 @@ static int add_failed(int code, const pra_error *err)
     return -1;
 }
 
-/* Labels come last: turning samples into columns may run code that changes them. */
-static int add_series(filler *f, PyObject *labels, PyObject *first, PyObject *second)
+static int add_with_histograms(filler *f, pra_error *err)
+{
+    pra_columns columns;
+    pra__py_histograms_columns(&f->histograms, &columns);
+    int code = pra_series_sink_begin(f->sink, f->labels.items, f->labels.count, err);
+    if (code == PRA_OK) {
+        code = pra_series_sink_samples(f->sink, f->timestamps.data, f->values.data,
+                                       f->timestamps.count, err);
+    }
+    if (code == PRA_OK) {
+        code = pra_series_sink_histograms(f->sink, &columns, 0, columns.histogram_count, err);
+    }
+    return code == PRA_OK ? pra_series_sink_end(f->sink, err) : code;
+}
+
+static int add_filled(filler *f)
 {
     pra_error err = {0};
-    if (second ? fill_columns(f, first, second) : fill_samples(f, first)) {
-        return -1;
-    }
-    if (pra__py_labels_set(&f->labels, labels)) {
-        return -1;
-    }
-    int code = pra_series_sink_add(f->sink, f->labels.items, f->labels.count, f->timestamps.data,
-                                   f->values.data, f->timestamps.count, &err);
+    int code =
+        f->histograms.histograms.count
+            ? add_with_histograms(f, &err)
+            : pra_series_sink_add(f->sink, f->labels.items, f->labels.count, f->timestamps.data,
+                                  f->values.data, f->timestamps.count, &err);
     return code ? add_failed(code, &err) : 0;
+}
+
+/* Labels come last: turning samples into columns may run code that changes them. */
+static int add_series(filler *f, PyObject *labels, PyObject *first, PyObject *second,
+                      PyObject *histograms)
+{
+    if ((second ? fill_columns(f, first, second) : fill_samples(f, first)) ||
+        (histograms && fill_histograms(f, histograms)) || pra__py_labels_set(&f->labels, labels)) {
+        return -1;
+    }
+    return add_filled(f);
 }
 
 static int add_item(filler *f, PyObject *item)
 {
-    PyObject *labels, *first, *second = NULL;
-    if (!PyTuple_Check(item) || !PyArg_ParseTuple(item, "OO|O", &labels, &first, &second)) {
-        PyErr_Format(
-            PyExc_TypeError,
-            "a series must be (labels, samples) or (labels, timestamps, values), not %.80s",
-            Py_TYPE(item)->tp_name);
+    PyObject *labels, *first, *second = NULL, *histograms = NULL;
+    if (!PyTuple_Check(item) ||
+        !PyArg_ParseTuple(item, "OO|OO", &labels, &first, &second, &histograms)) {
+        PyErr_Format(PyExc_TypeError,
+                     "a series must be (labels, samples) or (labels, timestamps, values"
+                     "[, histograms]), not %.80s",
+                     Py_TYPE(item)->tp_name);
         return -1;
     }
-    return add_series(f, labels, first, second);
+    return add_series(f, labels, first, second, histograms);
 }
 
 static int add_all(filler *f, PyObject *iterable)
@@ -236,6 +279,7 @@ static int add_all(filler *f, PyObject *iterable)
         code = add_item(f, item);
         column_clear(&f->timestamps);
         column_clear(&f->values);
+        pra__py_histograms_clear(&f->histograms);
         Py_DECREF(item);
     }
     Py_XDECREF(iterator);
@@ -252,6 +296,7 @@ static PyObject *sink_extend(PyObject *self, PyObject *iterable)
     int code = add_all(&f, iterable);
     pra__py_scope_leave(s->scope);
     pra__py_labels_fini(&f.labels);
+    pra__py_histograms_fini(&f.histograms);
     PyMem_Free(f.timestamps.memory);
     PyMem_Free(f.values.memory);
     if (code) {

@@ -125,6 +125,8 @@ PyObject *pra__py_context_new(pra__py_scope *scope, const pra_context *ctx)
 
 typedef struct request {
     PyObject_HEAD pra__py_scope *scope;
+    pra_write_result *result;
+    int32_t version;
     pra_columns columns;
 } request;
 
@@ -185,12 +187,15 @@ static PyObject *samples_list(const int64_t *timestamps_ms, const double *values
     return list;
 }
 
-/* A copy of count elements as a memoryview: it may be kept, which a view of C memory may not. */
+/* A copy of count elements (NULL: zeros) as a memoryview: it may be kept, which a view of C memory
+ * may not. */
 static PyObject *column_copy(const void *data, size_t count, size_t size, const char *format)
 {
     PyObject *bytes = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)(count * size));
-    if (bytes && count) {
+    if (bytes && count && data) {
         memcpy(PyBytes_AS_STRING(bytes), data, count * size);
+    } else if (bytes) {
+        memset(PyBytes_AS_STRING(bytes), 0, count * size);
     }
     PyObject *view = bytes ? PyMemoryView_FromObject(bytes) : NULL;
     PyObject *column = view ? PyObject_CallMethod(view, "cast", "s", format) : NULL;
@@ -199,8 +204,60 @@ static PyObject *column_copy(const void *data, size_t count, size_t size, const 
     return column;
 }
 
-enum { SERIES_LABELS, SERIES_SAMPLES, SERIES_TIMESTAMPS, SERIES_VALUES };
-static int series_parts[] = {SERIES_LABELS, SERIES_SAMPLES, SERIES_TIMESTAMPS, SERIES_VALUES};
+static PyStructSequence_Field exemplar_fields[] = {
+    {"labels", "A dict of label names and values: trace_id, say."},
+    {"value", "What was observed."},
+    {"timestamp", "When, in milliseconds."},
+    {NULL, NULL},
+};
+static PyStructSequence_Desc exemplar_desc = {"prom_remote_api.Exemplar",
+                                              "One observation among those that made a series.",
+                                              exemplar_fields, 3};
+static PyTypeObject *exemplar_type;
+
+static PyObject *exemplar_entry(const pra_columns *c, size_t index)
+{
+    uint32_t first = c->exemplar_label_offsets[index];
+    PyObject *entry = PyStructSequence_New(exemplar_type);
+    if (!entry) {
+        return NULL;
+    }
+    PyStructSequence_SetItem(entry, 0,
+                             labels_dict(c->base, c->exemplar_labels + first,
+                                         c->exemplar_label_offsets[index + 1] - first));
+    PyStructSequence_SetItem(entry, 1, PyFloat_FromDouble(c->exemplar_values[index]));
+    PyStructSequence_SetItem(entry, 2, PyLong_FromLongLong(c->exemplar_timestamps_ms[index]));
+    if (PyErr_Occurred()) {
+        Py_CLEAR(entry);
+    }
+    return entry;
+}
+
+static PyObject *exemplars_list(const pra_columns *c, size_t start, size_t count)
+{
+    PyObject *list = PyList_New((Py_ssize_t)count);
+    for (size_t i = 0; list && i < count; i++) {
+        PyObject *entry = exemplar_entry(c, start + i);
+        if (entry) {
+            PyList_SET_ITEM(list, (Py_ssize_t)i, entry);
+        } else {
+            Py_CLEAR(list);
+        }
+    }
+    return list;
+}
+
+enum {
+    SERIES_LABELS,
+    SERIES_SAMPLES,
+    SERIES_TIMESTAMPS,
+    SERIES_VALUES,
+    SERIES_STARTS,
+    SERIES_HISTOGRAMS,
+    SERIES_EXEMPLARS
+};
+static int series_parts[] = {SERIES_LABELS, SERIES_SAMPLES,    SERIES_TIMESTAMPS, SERIES_VALUES,
+                             SERIES_STARTS, SERIES_HISTOGRAMS, SERIES_EXEMPLARS};
 
 static PyObject *cached(PyObject **place, PyObject *made)
 {
@@ -229,8 +286,17 @@ static PyObject *series_make(series *s, int part)
         return cached(&s->samples, s->samples ? NULL : samples_list(timestamps_ms, values, count));
     case SERIES_TIMESTAMPS:
         return column_copy(timestamps_ms, count, sizeof *timestamps_ms, "q");
-    default:
+    case SERIES_VALUES:
         return column_copy(values, count, sizeof *values, "d");
+    case SERIES_STARTS:
+        return column_copy(count && c->start_timestamps_ms ? c->start_timestamps_ms + first : NULL,
+                           count, sizeof *timestamps_ms, "q");
+    case SERIES_HISTOGRAMS:
+        first = c->histogram_offsets[s->index];
+        return pra__py_histograms_list(c, first, c->histogram_offsets[s->index + 1] - first);
+    default:
+        first = c->exemplar_offsets[s->index];
+        return exemplars_list(c, first, c->exemplar_offsets[s->index + 1] - first);
     }
 }
 
@@ -243,6 +309,43 @@ static PyObject *series_get(PyObject *self, void *part)
     PyObject *result = series_make(s, *(const int *)part);
     pra__py_scope_leave(s->request->scope);
     return result;
+}
+
+/* PRA_DATUM_... by its name; -1 with an exception. */
+static int kind_of(const char *name)
+{
+    static const char *const names[] = {"sample", "histogram", "exemplar", "metadata", "series"};
+    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return i;
+        }
+    }
+    PyErr_Format(PyExc_ValueError, "a series has no data of kind '%s'", name);
+    return -1;
+}
+
+static PyObject *series_reject(PyObject *self, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"reason", "kind", "count", NULL};
+    const series *s = (series *)self;
+    const char *kind_name = "series";
+    PyObject *reason;
+    pra_str text;
+    Py_ssize_t count = 1;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "O|sn", names, &reason, &kind_name, &count) ||
+        pra__py_utf8(reason, &text)) {
+        return NULL;
+    }
+    int kind = kind_of(kind_name);
+    if (kind >= 0 && count < 0) {
+        PyErr_SetString(PyExc_ValueError, "count is negative");
+    }
+    if (kind < 0 || count < 0 || pra__py_scope_enter(s->request->scope)) {
+        return NULL;
+    }
+    pra_write_result_reject(s->request->result, kind, s->index, (size_t)count, text);
+    pra__py_scope_leave(s->request->scope);
+    Py_RETURN_NONE;
 }
 
 static void series_dealloc(PyObject *self)
@@ -261,7 +364,21 @@ static PyGetSetDef series_getset[] = {
     {"timestamps", series_get, NULL, "A memoryview of int64: milliseconds.",
      &series_parts[SERIES_TIMESTAMPS]},
     {"values", series_get, NULL, "A memoryview of double.", &series_parts[SERIES_VALUES]},
+    {"start_timestamps", series_get, NULL,
+     "Since when each sample counts: a memoryview of int64, milliseconds; 0 = not said.",
+     &series_parts[SERIES_STARTS]},
+    {"histograms", series_get, NULL, "A new list of Histogram.", &series_parts[SERIES_HISTOGRAMS]},
+    {"exemplars", series_get, NULL, "A new list of Exemplar.", &series_parts[SERIES_EXEMPLARS]},
     {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyMethodDef series_methods[] = {
+    {"reject", (PyCFunction)(void (*)(void))series_reject, METH_VARARGS | METH_KEYWORDS,
+     "reject($self, reason, kind='series', count=1)\n--\n\n"
+     "Says that this series, or count of its data of a kind ('sample', 'histogram', 'exemplar'), "
+     "was refused for good, while the rest of the request is stored: the sender is answered 400 "
+     "with the reason, and does not send them again."},
+    {NULL, NULL, 0, NULL},
 };
 
 static PyTypeObject series_type = {
@@ -271,6 +388,7 @@ static PyTypeObject series_type = {
     .tp_dealloc = series_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_getset = series_getset,
+    .tp_methods = series_methods,
 };
 
 /* ---- WriteRequest */
@@ -303,14 +421,22 @@ static PyObject *request_item(PyObject *self, Py_ssize_t index)
 
 static PyStructSequence_Field metadata_fields[] = {
     {"type", "'counter', 'gauge', 'histogram', …, or 'unknown'."},
-    {"family", "Name of the metric family."},
+    {"family", "Name of the metric family; '' in remote write 2.0, which describes series."},
     {"help", "What it means."},
     {"unit", "Unit, or ''."},
+    {"series", "Index of the series described (2.0), or None."},
     {NULL, NULL},
 };
-static PyStructSequence_Desc metadata_desc = {
-    "prom_remote_api.Metadata", "What a sender says about a metric family.", metadata_fields, 4};
+static PyStructSequence_Desc metadata_desc = {"prom_remote_api.Metadata",
+                                              "What a sender says about a metric family.",
+                                              metadata_fields, 4}; /* series is an attribute only */
 static PyTypeObject *metadata_type;
+
+static PyObject *metadata_series(const pra_metadata *metadata)
+{
+    return metadata->series == UINT32_MAX ? Py_NewRef(Py_None)
+                                          : PyLong_FromUnsignedLong(metadata->series);
+}
 
 static PyObject *metadata_entry(const char *base, const pra_metadata *metadata)
 {
@@ -326,6 +452,7 @@ static PyObject *metadata_entry(const char *base, const pra_metadata *metadata)
     PyStructSequence_SetItem(entry, 1, span_text(base, metadata->family));
     PyStructSequence_SetItem(entry, 2, span_text(base, metadata->help));
     PyStructSequence_SetItem(entry, 3, span_text(base, metadata->unit));
+    PyStructSequence_SetItem(entry, 4, metadata_series(metadata));
     if (PyErr_Occurred()) {
         Py_CLEAR(entry);
     }
@@ -346,8 +473,8 @@ static PyObject *metadata_list(const pra_columns *columns)
     return list;
 }
 
-enum { REQUEST_METADATA, REQUEST_TIMESTAMPS, REQUEST_VALUES, REQUEST_OFFSETS };
-static int request_parts[] = {REQUEST_METADATA, REQUEST_TIMESTAMPS, REQUEST_VALUES,
+enum { REQUEST_METADATA, REQUEST_TIMESTAMPS, REQUEST_VALUES, REQUEST_STARTS, REQUEST_OFFSETS };
+static int request_parts[] = {REQUEST_METADATA, REQUEST_TIMESTAMPS, REQUEST_VALUES, REQUEST_STARTS,
                               REQUEST_OFFSETS};
 
 static PyObject *request_get(PyObject *self, void *part)
@@ -367,6 +494,10 @@ static PyObject *request_get(PyObject *self, void *part)
         break;
     case REQUEST_VALUES:
         result = column_copy(c->values, c->sample_count, sizeof *c->values, "d");
+        break;
+    case REQUEST_STARTS:
+        result =
+            column_copy(c->start_timestamps_ms, c->sample_count, sizeof *c->timestamps_ms, "q");
         break;
     default:
         result =
@@ -389,6 +520,12 @@ static PyObject *request_count(PyObject *self, void *offset)
     return PyLong_FromSize_t(count);
 }
 
+static PyObject *request_version(PyObject *self, void *unused)
+{
+    (void)unused;
+    return PyLong_FromLong(((request *)self)->version);
+}
+
 static void request_dealloc(PyObject *self)
 {
     Py_DECREF(((request *)self)->scope);
@@ -396,6 +533,7 @@ static void request_dealloc(PyObject *self)
 }
 
 static PyGetSetDef request_getset[] = {
+    {"version", request_version, NULL, "1 or 2: of the remote write protocol.", NULL},
     {"series_count", request_count, NULL, NULL, &count_offsets[0]},
     {"sample_count", request_count, NULL, NULL, &count_offsets[1]},
     {"histogram_count", request_count, NULL, NULL, &count_offsets[2]},
@@ -405,6 +543,9 @@ static PyGetSetDef request_getset[] = {
      &request_parts[REQUEST_TIMESTAMPS]},
     {"values", request_get, NULL, "All values: a memoryview of double.",
      &request_parts[REQUEST_VALUES]},
+    {"start_timestamps", request_get, NULL,
+     "All start timestamps: a memoryview of int64, milliseconds; 0 = not said.",
+     &request_parts[REQUEST_STARTS]},
     {"sample_offsets", request_get, NULL,
      "Series i has samples [sample_offsets[i], sample_offsets[i + 1]): a memoryview of uint32.",
      &request_parts[REQUEST_OFFSETS]},
@@ -415,8 +556,7 @@ static PySequenceMethods request_sequence = {.sq_length = request_length, .sq_it
 
 static PyTypeObject request_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "prom_remote_api.WriteRequest",
-    .tp_doc = "A decoded remote write request: a sequence of TimeSeries.\n\nNative histograms and "
-              "exemplars are counted, but not shown yet.",
+    .tp_doc = "A decoded remote write request: a sequence of TimeSeries.",
     .tp_basicsize = sizeof(request),
     .tp_dealloc = request_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,
@@ -424,13 +564,16 @@ static PyTypeObject request_type = {
     .tp_getset = request_getset,
 };
 
-PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_request *source)
+PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_request *source,
+                                    pra_write_result *result)
 {
     request *r = PyObject_New(request, &request_type);
     if (!r) {
         return NULL;
     }
     r->scope = (pra__py_scope *)Py_NewRef((PyObject *)scope);
+    r->result = result;
+    r->version = pra_write_request_version(source);
     r->columns = (pra_columns){.size = sizeof r->columns};
     if (pra_write_request_columns(source, &r->columns)) {
         Py_DECREF(r);
@@ -449,5 +592,10 @@ int pra__py_write_init(PyObject *module)
     if (!metadata_type) {
         metadata_type = PyStructSequence_NewType(&metadata_desc);
     }
-    return metadata_type ? PyModule_AddType(module, metadata_type) : -1;
+    if (!exemplar_type) {
+        exemplar_type = PyStructSequence_NewType(&exemplar_desc);
+    }
+    return metadata_type && exemplar_type && !PyModule_AddType(module, metadata_type)
+               ? PyModule_AddType(module, exemplar_type)
+               : -1;
 }

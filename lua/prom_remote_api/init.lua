@@ -95,8 +95,29 @@ local function limits_of(options)
   return limits
 end
 
+-- Options of pra_handler_opts that are no limits; nil where there are none.
+local function rules_of(options)
+  local rules = assert(core.Rules())
+  local accepted = 0
+  for _, version in ipairs(options.accepted_messages or { 1, 2 }) do
+    if version ~= 1 and version ~= 2 then
+      error("no such version of remote write: " .. tostring(version), 4)
+    end
+    accepted = accepted | 1 << version
+  end
+  rules.accepted_messages = accepted
+  rules.canonical_flags = options.strict and core.CANONICAL_STRICT or 0
+  rules.read_delay_ms = options.read_delay_ms or 0
+  rules.read_max_age_ms = options.read_max_age_ms or 0
+  for name, value in pairs(options.external_labels or {}) do
+    rules:add_external_label(name, value)
+  end
+  for _, name in ipairs(options.ignored_matchers or {}) do rules:ignore_matcher(name) end
+  return rules
+end
+
 local function new_handler(options)
-  return core.Handler(limits_of(options), options.tenant_header, false, options)
+  return core.Handler(limits_of(options), options.tenant_header, false, rules_of(options), options)
 end
 
 ---@class pra.Handler
@@ -171,7 +192,8 @@ function pra.serve(options)
   if not handler then return nil, message, code end
   local server
   server, message, code = core.Server(handler, options.listen, options.workers or 0,
-    options.max_connections or 0, options.description or "a storage in Lua")
+    options.max_connections or 0, options.description or "a storage in Lua",
+    options.web_config_file, options.bearer_token_file, options.max_concurrent_reads or 0)
   if not server then return nil, message, code end
   io.stderr:write(('level=info msg="listening" port=%d\n'):format(server:port()))
   if options.ready then options.ready(server:port()) end

@@ -10,30 +10,40 @@
 
 from . import pra
 from ._errors import Error, ExpiredError
-from ._pra import Context, Hints, Matcher, Metadata, Query, TimeSeries, WriteRequest
-from ._server import Server, serve
-from ._storage import Reject, Retry, Series, SeriesLike, Storage, StorageLike
+from ._handler import HandlerOptions
+from ._histogram import STALE_NAN, Bucket, Histogram, is_stale
+from ._pra import Context, Exemplar, Hints, Matcher, Metadata, Query, TimeSeries, WriteRequest
+from ._server import Server, ServerOptions, serve
+from ._storage import Reject, Retry, SampleLike, Series, SeriesLike, Storage, StorageLike
 from ._wsgi import make_wsgi_app
 
 __version__ = pra.version()
 
 __all__ = [
+    "STALE_NAN",
+    "Bucket",
     "Context",
     "Error",
+    "Exemplar",
     "ExpiredError",
+    "HandlerOptions",
     "Hints",
+    "Histogram",
     "Matcher",
     "Metadata",
     "Query",
     "Reject",
     "Retry",
+    "SampleLike",
     "Series",
     "SeriesLike",
     "Server",
+    "ServerOptions",
     "Storage",
     "StorageLike",
     "TimeSeries",
     "WriteRequest",
+    "is_stale",
     "make_wsgi_app",
     "serve",
 ]

@@ -20,6 +20,8 @@ OnError: TypeAlias = Callable[[str, Exception], object]
 Outcome: TypeAlias = tuple[int, int, str, int]
 """Code, HTTP status (0 = the code's own), message for the sender, seconds to wait (0 = none)."""
 
+_KEEPS = (("histograms", pra.STORAGE_HISTOGRAMS), ("exemplars", pra.STORAGE_EXEMPLARS))
+
 _DONE: Outcome = (pra.OK, 0, "", 0)
 _NO_WRITES: Outcome = (pra.ERR_NOT_SUPPORTED, 0, "this storage takes no writes", 0)
 _NO_READS: Outcome = (pra.ERR_NOT_SUPPORTED, 0, "this storage takes no reads", 0)
@@ -42,6 +44,7 @@ class Adapter:
     def __init__(self, storage: StorageLike, on_error: OnError | None = None) -> None:
         entries = {name: _entry(storage, name) for name in ("write", "process_query", "read")}
         self.entries = tuple(name for name, method in entries.items() if method)
+        self.flags = sum(flag for name, flag in _KEEPS if getattr(storage, name, False))
         if not self.entries:
             raise TypeError(f"{type(storage).__name__} has no write, process_query or read")
         self._write: Any = entries["write"]

@@ -4,6 +4,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal, NamedTuple, final
 
+from ._histogram import Histogram
 from ._storage import SeriesLike
 
 @final
@@ -25,6 +26,13 @@ class Context:
     @property
     def worker(self) -> int: ...
 
+class Exemplar(NamedTuple):
+    """One observation among those that made a series."""
+
+    labels: dict[str, str]
+    value: float
+    timestamp: int
+
 @final
 class TimeSeries:
     """One series of a WriteRequest."""
@@ -37,14 +45,28 @@ class TimeSeries:
     def timestamps(self) -> memoryview[int]: ...
     @property
     def values(self) -> memoryview[float]: ...
+    @property
+    def start_timestamps(self) -> memoryview[int]: ...
+    @property
+    def histograms(self) -> list[Histogram]: ...
+    @property
+    def exemplars(self) -> list[Exemplar]: ...
+    def reject(
+        self,
+        reason: str,
+        kind: Literal["series", "sample", "histogram", "exemplar", "metadata"] = "series",
+        count: int = 1,
+    ) -> None: ...
 
 class Metadata(NamedTuple):
-    """What a sender says about a metric family."""
+    """What a sender says about a metric family (remote write 1.0) or a series (2.0)."""
 
     type: str
     family: str
     help: str
     unit: str
+    @property
+    def series(self) -> int | None: ...
 
 @final
 class WriteRequest:
@@ -53,6 +75,8 @@ class WriteRequest:
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> TimeSeries: ...
     def __iter__(self) -> Iterator[TimeSeries]: ...
+    @property
+    def version(self) -> int: ...
     @property
     def series_count(self) -> int: ...
     @property
@@ -67,6 +91,8 @@ class WriteRequest:
     def timestamps(self) -> memoryview[int]: ...
     @property
     def values(self) -> memoryview[float]: ...
+    @property
+    def start_timestamps(self) -> memoryview[int]: ...
     @property
     def sample_offsets(self) -> memoryview[int]: ...
 
@@ -122,3 +148,8 @@ class Scope:
     """How long the objects of a request may be used."""
 
     def close(self) -> None: ...
+
+def histogram_encode(histogram: Histogram, /) -> bytes: ...
+def histogram_decode(data: bytes | bytearray | memoryview, /) -> Histogram: ...
+def histogram_bound(schema: int, index: int, /) -> float: ...
+def histogram_register(kind: type[Histogram], /) -> None: ...

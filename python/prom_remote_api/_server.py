@@ -10,12 +10,17 @@ import os
 import signal
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from . import pra
 from ._adapter import Adapter, OnError, logger
+from ._handler import HandlerOptions, make_handler
 from ._storage import StorageLike
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 _LEVELS = {
     pra.LOG_DEBUG: logging.DEBUG,
@@ -29,25 +34,33 @@ def _log(level: int, fields: str) -> None:
     logger.log(_LEVELS.get(level, logging.INFO), "%s", fields)
 
 
-def make_limits(limits: Mapping[str, int] | None) -> pra.Limits | None:
-    """The fields of pra_limits by name: {"max_body_bytes": 1 << 20}."""
-    if not limits:
-        return None
-    result = pra.Limits()
-    for name, value in limits.items():
-        if name == "thisown" or not isinstance(getattr(pra.Limits, name, None), property):
-            raise ValueError(f"no such limit: {name}")
-        setattr(result, name, value)
-    return result
+class ServerOptions(HandlerOptions, total=False):
+    """What Server and serve take by name, beside what HandlerOptions says.
+
+    workers: requests that are in the storage at one time.
+    max_connections: for one more the longest idle one is closed.
+    on_error: called with the method's name and every exception that is neither Reject nor Retry;
+    by default these go to the logger "prom_remote_api".
+    grace: seconds that requests in flight have when the server stops.
+    web_config_file: TLS and passwords, in the format of Prometheus' --web.config.file.
+    bearer_token_file: tokens, a line each, of which every request must have one.
+    max_concurrent_reads: a further read waits, and then gets 503.
+    """
+
+    workers: int
+    max_connections: int
+    on_error: OnError | None
+    grace: float
+    web_config_file: str | os.PathLike[str] | None
+    bearer_token_file: str | os.PathLike[str] | None
+    max_concurrent_reads: int
 
 
 class Server:
     """Serves a storage from threads of its own: start() … stop(), or `with Server(…) as server`.
 
-    listen: "HOST:PORT"; with port 0 any free one, see the attribute port.
-    workers: requests that are in the storage at one time.
-    on_error: called with the method's name and every exception that is neither Reject nor Retry;
-    by default these go to the logger "prom_remote_api".
+    listen: "HOST:PORT"; with port 0 any free one, see the attribute port. The other arguments are
+    explained in ServerOptions and HandlerOptions.
     """
 
     def __init__(
@@ -57,27 +70,36 @@ class Server:
         *,
         workers: int = 8,
         max_connections: int = 4096,
-        tenant_header: str = "X-Scope-OrgID",
-        limits: Mapping[str, int] | None = None,
         on_error: OnError | None = None,
         grace: float = 10.0,
+        web_config_file: str | os.PathLike[str] | None = None,
+        bearer_token_file: str | os.PathLike[str] | None = None,
+        max_concurrent_reads: int = 10,
+        **options: Unpack[HandlerOptions],
     ) -> None:
         self._grace_ms = int(grace * 1000)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        handler = pra.Handler(
-            make_limits(limits), tenant_header, False, Adapter(storage, on_error)
-        )
+        handler = make_handler(Adapter(storage, on_error), **options)
         self._server: pra.Server | None = pra.Server(
-            handler, listen, workers, max_connections, type(storage).__name__, _log
+            handler,
+            listen,
+            workers,
+            max_connections,
+            type(storage).__name__,
+            _path(web_config_file),
+            _path(bearer_token_file),
+            max_concurrent_reads,
+            _log,
         )
         self.host = listen.rpartition(":")[0]
         self.port = self._server.port()
+        self._scheme = "https" if self._server.is_tls() else "http"
         _live.add(self)
 
     @property
     def url(self) -> str:
-        return f"http://{self.host or 'localhost'}:{self.port}"
+        return f"{self._scheme}://{self.host or 'localhost'}:{self.port}"
 
     def start(self) -> None:
         """Begins to answer, and returns."""
@@ -121,6 +143,10 @@ class Server:
         self.stop()
 
 
+def _path(path: str | os.PathLike[str] | None) -> str | None:
+    return None if path is None else os.fspath(path)
+
+
 @contextlib.contextmanager
 def _signals_set(done: threading.Event) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
@@ -136,32 +162,15 @@ def _signals_set(done: threading.Event) -> Iterator[None]:
 
 
 def serve(
-    storage: StorageLike,
-    listen: str = "127.0.0.1:9201",
-    *,
-    workers: int = 8,
-    max_connections: int = 4096,
-    tenant_header: str = "X-Scope-OrgID",
-    limits: Mapping[str, int] | None = None,
-    on_error: OnError | None = None,
-    grace: float = 10.0,
+    storage: StorageLike, listen: str = "127.0.0.1:9201", **options: Unpack[ServerOptions]
 ) -> None:
-    """Serves a storage until SIGTERM or Ctrl-C; arguments as for Server.
+    """Serves a storage until SIGTERM or Ctrl-C; arguments as for Server (see ServerOptions).
 
     Logs to stderr unless logging is set up already.
     """
     if not logger.hasHandlers():
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server = Server(
-        storage,
-        listen,
-        workers=workers,
-        max_connections=max_connections,
-        tenant_header=tenant_header,
-        limits=limits,
-        on_error=on_error,
-        grace=grace,
-    )
+    server = Server(storage, listen, **options)
     try:
         with _signals_set(server._stopped):  # before anyone knows that it runs
             server.start()

@@ -7,6 +7,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
+from ._histogram import Histogram
+
 if TYPE_CHECKING:
     from ._pra import Context, Query, WriteRequest
 
@@ -17,12 +19,15 @@ class Series(NamedTuple):
     labels: Mapping[str, str]
     timestamps: Iterable[int]
     values: Iterable[float]
+    histograms: Iterable[Histogram] = ()
 
 
+SampleLike: TypeAlias = tuple[int, float] | Histogram
 SeriesLike: TypeAlias = (
     Series
-    | tuple[Mapping[str, str], Iterable[tuple[int, float]]]
+    | tuple[Mapping[str, str], Iterable[SampleLike]]
     | tuple[Mapping[str, str], Iterable[int], Iterable[float]]
+    | tuple[Mapping[str, str], Iterable[int], Iterable[float], Iterable[Histogram]]
 )
 
 
@@ -64,16 +69,23 @@ class Storage:
     it may be kept. Raise Reject or Retry to refuse; any other exception is answered with 500.
     """
 
+    histograms = False
+    """Whether write keeps native histograms. Otherwise the sender is told that they are refused."""
+
+    exemplars = False
+    """Whether write keeps exemplars. Otherwise a sender of remote write 2.0 is told likewise."""
+
     def write(self, ctx: Context, request: WriteRequest) -> None:
         """Stores the request before returning. A request sent again must change nothing.
 
-        To refuse a part for good, store the rest and raise Reject with the reason.
+        To refuse a part for good, say so by TimeSeries.reject and store the rest.
         """
         raise NotImplementedError
 
     def process_query(self, ctx: Context, query: Query) -> Iterable[SeriesLike]:
         """Gives (as list or generator) all series that satisfy query: each is a Series, or a tuple
-        (labels, [(timestamp in ms, value), ...]) or (labels, timestamps in ms, values).
+        (labels, [(timestamp in ms, value), ...]) or (labels, timestamps in ms, values). Histograms
+        may stand among the samples of the first, or be a fourth item of the second.
 
         Samples outside the time range may be among them; order does not matter.
         """

@@ -11,11 +11,12 @@ from urllib.parse import quote_from_bytes
 
 from . import pra
 from ._adapter import Adapter, OnError
-from ._server import make_limits
+from ._handler import HandlerOptions, make_handler
 from ._storage import StorageLike
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from typing_extensions import Unpack
 
 _PIECE_BYTES = 64 * 1024
 _UNKNOWN_LENGTH = 0xFFFFFFFFFFFFFFFF
@@ -140,15 +141,12 @@ def _reason(status: int) -> str:
 
 
 def make_wsgi_app(
-    storage: StorageLike,
-    *,
-    tenant_header: str = "X-Scope-OrgID",
-    limits: Mapping[str, int] | None = None,
-    on_error: OnError | None = None,
+    storage: StorageLike, *, on_error: OnError | None = None, **options: Unpack[HandlerOptions]
 ) -> WSGIApplication:
     """A WSGI application that answers paths ending in write, receive or read.
 
-    The arguments are those of Server. Any number of threads may call it.
+    on_error is as for Server, options are those of HandlerOptions. Any number of threads may call
+    it.
     """
     adapter = Adapter(storage, on_error)
-    return _App(pra.Handler(make_limits(limits), tenant_header, False, adapter), adapter)
+    return _App(make_handler(adapter, **options), adapter)

@@ -16,6 +16,9 @@ ENDPOINT_AUTO: int
 STEP_WRITE: int
 STEP_READ: int
 STEP_RESPOND: int
+STORAGE_HISTOGRAMS: int
+STORAGE_EXEMPLARS: int
+CANONICAL_STRICT: int
 LOG_DEBUG: int
 LOG_INFO: int
 LOG_WARN: int
@@ -40,11 +43,28 @@ class Limits:
     max_read_samples: int
     max_response_bytes: int
     retain_bytes: int
+    max_frame_bytes: int
+    max_frame_read_bytes: int
     def __init__(self) -> None: ...
+
+class Rules:
+    accepted_messages: int
+    response_types: int
+    canonical_flags: int
+    read_delay_ms: int
+    read_max_age_ms: int
+    def __init__(self) -> None: ...
+    def add_external_label(self, name: str, value: str) -> None: ...
+    def ignore_matcher(self, name: str) -> None: ...
 
 class Handler:
     def __init__(
-        self, limits: Limits | None, tenant_header: str | None, parallel: bool, storage: Adapter
+        self,
+        limits: Limits | None,
+        tenant_header: str | None,
+        parallel: bool,
+        rules: Rules | None,
+        storage: Adapter,
     ) -> None: ...
 
 class Exchange:
@@ -84,8 +104,12 @@ class Server:
         workers: int,
         max_connections: int,
         description: str | None,
+        web_config_file: str | None,
+        bearer_token_file: str | None,
+        max_concurrent_reads: int,
         log: Callable[[int, str], None] | None,
     ) -> None: ...
     def start(self) -> None: ...
     def port(self) -> int: ...
+    def is_tls(self) -> int: ...
     def stop(self, grace_ms: int) -> int: ...

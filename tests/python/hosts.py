@@ -39,6 +39,15 @@ class Host:
     def write_series(self, *series: Any, **headers: str) -> Answer:
         return self.write(wire.write_request(series), **headers)
 
+    def write_v2(self, *series: Any, **headers: str) -> Answer:
+        types = {"Content_Type": "application/x-protobuf;proto=io.prometheus.write.v2.Request"}
+        version = {"X_Prometheus_Remote_Write_Version": "2.0.0"}
+        return self.write(wire.write_request_v2(series), **types, **version, **headers)
+
+    def read_streamed(self, *queries: bytes) -> Answer:
+        body = wire.compress(wire.read_request(queries, streamed=True))
+        return self.post("/api/v1/read", _headers("application/x-protobuf", {}), body)
+
     def read(self, *queries: bytes, path: str = "/api/v1/read", **headers: str) -> Answer:
         body = wire.compress(wire.read_request(queries))
         return self.post(path, _headers("application/x-protobuf", headers), body)

@@ -76,7 +76,7 @@ def encode(x: c.Exchange, adapter: Adapter) -> Callable[[], object]:
 @pytest.mark.parametrize("what", ["decode", "encode"])
 def test_others_run(long_switch_interval: None, what: str) -> None:
     adapter = Adapter(Large())
-    x = c.Exchange(c.Handler(None, None, False, adapter))
+    x = c.Exchange(c.Handler(None, None, False, None, adapter))
     # The operating system may be slow to wake the other thread: that one wins once is enough.
     assert any(
         runs_during(decode(x) if what == "decode" else encode(x, adapter)) for _ in range(100)

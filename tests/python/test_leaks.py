@@ -18,11 +18,15 @@ from hosts import Host, ServerHost, WsgiHost
 CALLS = 1000
 UP = {"__name__": "up", "job": "api"}
 QUERY = wire.query(0, 10, [("__name__", "=~", "u.*"), ("job", "!=", "")])
+HISTOGRAM = pra.Histogram(timestamp=1, count=3, sum=1.0, positive_spans=[(0, 2)], positive_buckets=[1, 2])
+BAD_HISTOGRAM = pra.Histogram(timestamp=1, count=3.0, sum=1.0, negative_buckets=["x"])  # type: ignore[list-item]
 COLUMNS = (UP, array.array("q", [1]), array.array("d", [1.0]))
 
 
 class Odd(pra.Storage):
     """Does what self.act says, with objects that can be counted."""
+
+    histograms = exemplars = True
 
     def __init__(self, act: str) -> None:
         self.act = act
@@ -31,7 +35,12 @@ class Odd(pra.Storage):
     def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
         held: list[Any] = [self.token, ctx.headers, ctx.tenant, request.timestamps, request.metadata]
         for ts in request:
-            held += [ts, ts.labels, ts.samples, ts.values]
+            held += [ts, ts.labels, ts.samples, ts.values, ts.histograms, ts.exemplars, ts.start_timestamps]
+            held += [pra.Histogram.decode(one.encode()) for one in ts.histograms]
+        if self.act == "refuse":
+            request[0].reject("no")
+        if self.act == "wrong refusal":
+            request[0].reject("no", "such kind")  # type: ignore[arg-type]
         if self.act == "raise":
             raise KeyError(self.token)
         if self.act == "reject":
@@ -52,6 +61,9 @@ class Odd(pra.Storage):
             "bad labels": lambda: [(UP, [(1, 1.0)]), ({"": "x"}, [(1, 1.0)])],
             "bad sample": lambda: [(UP, [(1, 1.0), (2, "x")])],
             "not iterable": lambda: 17,
+            "histograms": lambda: [(UP, [(1, 1.0), HISTOGRAM]), (*COLUMNS, [HISTOGRAM] * 3)],
+            "bad histogram": lambda: [(UP, [HISTOGRAM, BAD_HISTOGRAM])],
+            "no histogram": lambda: [(*COLUMNS, [HISTOGRAM, 17])],
         }
         return acts[self.act]() if self.act in acts else self._generate(held)
 
@@ -64,10 +76,10 @@ class Odd(pra.Storage):
         yield UP, ((i, 1.0) for i in range(3))
 
 
-WRITES = ["fine", "raise", "reject", "retry", "cycle"]
+WRITES = ["fine", "raise", "reject", "retry", "cycle", "refuse", "wrong refusal"]
 READS = [
     "list", "columns", "generator", "bad columns", "bad labels", "bad sample", "not iterable",
-    "raise middle", "reject middle",
+    "raise middle", "reject middle", "histograms", "bad histogram", "no histogram",
 ]  # fmt: skip
 
 
@@ -92,15 +104,19 @@ def test_nothing_is_left(kind: type[Any], act: str) -> None:
     method, _, act = act.partition(": ")
     storage = Odd(act)
     host: Host
-    body = wire.write_request([(UP, [(1, 1.0)])], [(1, "up", "help", "")])
+    full = {"labels": UP, "samples": [(1, 1.0, 1)], "exemplars": [(UP, 1.0, 1)], "metadata": (1, "help", "")}
+    full["histograms"] = [HISTOGRAM.encode()]
     with kind(storage, on_error=lambda *_: None) as host:
 
         def call() -> None:
-            host.write(body, X_Scope_OrgID="t") if method == "write" else host.read(QUERY)
+            host.write_v2(full, X_Scope_OrgID="t") if method == "write" else host.read(QUERY)
 
         for _ in range(20):
             call()
-        watched = (storage, storage.token, None, UP, *COLUMNS[1:], pra.Context, pra.Query, KeyError)
+        watched = (
+            storage, storage.token, None, UP, *COLUMNS[1:], pra.Context, pra.Query, KeyError, HISTOGRAM,
+            HISTOGRAM.positive_spans, pra.Histogram, pra.Exemplar, HISTOGRAM.reset_hint,
+        )  # fmt: skip
         before = counts(*watched)
         number = CALLS if kind is WsgiHost else CALLS // 5
         for _ in range(number):

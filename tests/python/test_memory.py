@@ -21,23 +21,48 @@ pytestmark = pytest.mark.skipif(
 )
 
 HEADERS = [(b"Content-Type", b"application/x-protobuf"), (b"Content-Encoding", b"snappy")]
+V2 = HEADERS[1:] + [(b"Content-Type", b"application/x-protobuf;proto=io.prometheus.write.v2.Request")]
 SERIES = ({"__name__": "up", "job": "x" * 80}, [(1, 1.0), (2, 2.5)])
 HINTS = wire.number(1, 5) + wire.data(2, "rate") + wire.data(5, "job")
 BODIES = {
     "write": wire.compress(wire.write_request([SERIES] * 3, [(1, "up", "help", "unit")])),
+    "v2/write": wire.compress(
+        wire.write_request_v2([
+            {
+                "labels": SERIES[0],
+                "samples": [(1, 1.0, 1), (2, 2.5, 0)],
+                "exemplars": [({"trace_id": "x"}, 1.0, 1)],
+                "histograms": [
+                    wire.histogram(5, 3, 1.0, positive=([(0, 2)], [1, 1])),
+                    wire.histogram(6, 3.0, 1.0, negative=([(0, 2)], [1.0, 2.0])),
+                ],
+            }
+        ] * 2)
+    ),
     "read": wire.compress(
         wire.read_request([wire.query(0, 10, [("job", "=~", "a|b"), ("x", "!=", "")], HINTS)])
     ),
 }
 
 
+INTEGER = pra.Histogram(timestamp=3, count=3, sum=1.0, positive_spans=[(0, 2)], positive_buckets=[1, 2])
+FLOAT = pra.Histogram(timestamp=4, count=3.0, sum=1.0, negative_spans=[(0, 2)], negative_buckets=[1.0, 2.0])
+
+
 class Thorough(pra.Storage):
     """Touches everything that is made in C."""
+
+    histograms = exemplars = True
 
     def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
         for ts in request:
             assert (ts.labels, ts.samples) and (ts.timestamps, ts.values)
-        assert request.metadata and request.timestamps and request.values
+            assert request.version == 1 or (ts.exemplars and ts.start_timestamps)
+            for one in ts.histograms:
+                assert pra.Histogram.decode(one.encode()) == one
+                assert request.start_timestamps and list(one.buckets())
+        assert request.version == 2 or request.metadata
+        assert request.timestamps and request.values
         assert request.sample_offsets and ctx.headers and ctx.path and ctx.tenant == ""
 
     def process_query(self, ctx: pra.Context, query: pra.Query) -> Iterator[Any]:
@@ -47,6 +72,8 @@ class Thorough(pra.Storage):
         for i in range(3):
             yield {"i": str(i)}, [(j, 1.0) for j in range(20)]
         yield {"k": "v"}, [1, 2], array.array("d", [1.0, 2.0])
+        yield {"h": "1"}, [(1, 1.0), INTEGER, FLOAT]
+        yield {"h": "2"}, [], [], [FLOAT, INTEGER]
 
 
 def driven(x: c.Exchange, adapter: Adapter) -> None:
@@ -70,10 +97,10 @@ def test_out_of_memory(
 ) -> None:
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
     adapter = Adapter(Thorough(), on_error=lambda *_: None)
-    x = c.Exchange(c.Handler(None, None, False, adapter))
+    x = c.Exchange(c.Handler(None, None, False, None, adapter))
     failures = undisturbed = allocation = 0
     while undisturbed < 20:
-        x.begin("POST", f"/{method}", HEADERS, "", "", 0)
+        x.begin("POST", f"/{method}", V2 if method[0] == "v" else HEADERS, "", "", 0)
         x.feed(BODIES[method])
         assert x.end_body() == c.OK
         testcapi.set_nomemory(allocation, 0 if lasting else allocation + 1)

@@ -63,6 +63,11 @@ WRITE_USES: dict[str, Callable[[dict[str, Any]], object]] = {
     "ts.samples": lambda k: k["ts"].samples,
     "ts.timestamps": lambda k: k["ts"].timestamps,
     "ts.values": lambda k: k["ts"].values,
+    "start_timestamps": lambda k: k["request"].start_timestamps,
+    "ts.start_timestamps": lambda k: k["ts"].start_timestamps,
+    "ts.histograms": lambda k: k["ts"].histograms,
+    "ts.exemplars": lambda k: k["ts"].exemplars,
+    "ts.reject": lambda k: k["ts"].reject("late"),
     "seen.labels": lambda k: k["seen"].labels,
     "seen.samples": lambda k: k["seen"].samples,
 }
@@ -113,6 +118,7 @@ def test_what_may_be_kept(open_host: Any) -> None:
     assert storage.kept["timestamps"].tolist() == [1, 2]
     assert storage.kept["values"].tolist() == [1.0]
     assert storage.kept["request"].series_count == 2
+    assert storage.kept["request"].version == 1
 
 
 @pytest.mark.parametrize("kind", HOSTS)

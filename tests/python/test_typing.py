@@ -24,21 +24,35 @@ class Fine(pra.Storage):
             labels: dict[str, str] = ts.labels
             for timestamp_ms, value in ts.samples:
                 print(labels, timestamp_ms + 1, value * 2.0, ctx.tenant)
+            for histogram in ts.histograms:
+                print(sum(bucket.count for bucket in histogram.buckets()), histogram.encode().hex())
+            for exemplar in ts.exemplars:
+                print(exemplar.labels["trace_id"], exemplar.timestamp + 1)
+            ts.reject("too old", "sample", 2)
 
     def process_query(self, ctx: pra.Context, query: pra.Query) -> Iterator[pra.SeriesLike]:
         yield {"a": "b"}, [(1, 1.0)]
         yield pra.Series({"a": "b"}, [1], [1.0])
+        mixed: list[pra.SampleLike] = [(1, 1.0), pra.Histogram(timestamp=2, count=1, sum=0.5)]
+        yield {"a": "b"}, mixed
+        yield {"a": "b"}, [1], [1.0], [pra.Histogram.decode(b"")]
 
 class Duck:
     def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None: ...
 
 pra.serve(Fine())
-pra.make_wsgi_app(Duck())
+pra.make_wsgi_app(Duck(), external_labels={"region": "eu"}, strict=True)
 '''
 MISUSE = '''
 import prom_remote_api as pra
 
 pra.serve(17)
+'''
+
+MISNAMED = '''
+import prom_remote_api as pra
+
+pra.serve(pra.Storage(), max_old_age=3)
 '''
 
 
@@ -55,7 +69,7 @@ def test_types(what: str) -> None:
     assert code == 0, output
 
 
-@pytest.mark.parametrize("text, fine", [(USE, True), (MISUSE, False)])
+@pytest.mark.parametrize("text, fine", [(USE, True), (MISUSE, False), (MISNAMED, False)])
 def test_use(tmp_path: Path, text: str, fine: bool) -> None:
     program = tmp_path / "program.py"
     program.write_text(text)

@@ -97,6 +97,72 @@ def write_request(
     return out
 
 
+def _zigzag(values: Iterable[int]) -> bytes:
+    return b"".join(varint(value << 1 ^ value >> 63) for value in values)
+
+
+def histogram(
+    timestamp: int,
+    count: float,
+    total: float,
+    *,
+    schema: int = 0,
+    zero: tuple[float, float] = (0.0, 0),
+    positive: tuple[Iterable[tuple[int, int]], Iterable[float]] = ((), ()),
+    negative: tuple[Iterable[tuple[int, int]], Iterable[float]] = ((), ()),
+    custom: Iterable[float] = (),
+    hint: int = 0,
+    start: int = 0,
+) -> bytes:
+    """A Histogram message; buckets are deltas, or floats if count is one."""
+    floats = isinstance(count, float)
+    out = double(2, count) if floats else number(1, int(count))
+    out += double(3, total) + number(4, schema << 1 ^ schema >> 31) + double(5, zero[0])
+    out += double(7, zero[1]) if floats else number(6, int(zero[1]))
+    for side, (spans, buckets) in ((8, negative), (11, positive)):
+        out += b"".join(data(side, number(1, o << 1 ^ o >> 31) + number(2, n)) for o, n in spans)
+        if floats:
+            out += data(side + 2, b"".join(struct.pack("<d", one) for one in buckets))
+        else:
+            out += data(side + 1, _zigzag(int(one) for one in buckets))
+    out += number(14, hint) + number(15, timestamp) + number(17, start)
+    return out + data(16, b"".join(struct.pack("<d", one) for one in custom))
+
+
+class Symbols:
+    """The strings of one remote write 2.0 request."""
+
+    def __init__(self) -> None:
+        self.texts = [""]
+
+    def ref(self, text: str) -> int:
+        if text not in self.texts:
+            self.texts.append(text)
+        return self.texts.index(text)
+
+    def labels(self, labels: Mapping[str, str]) -> bytes:
+        refs = [self.ref(text) for pair in labels.items() for text in pair]
+        return data(1, b"".join(varint(ref) for ref in refs))
+
+
+def write_request_v2(all_series: Iterable[Mapping[str, Any]]) -> bytes:
+    """Series with labels and, if they like, samples (timestamp, value, start), histograms (bytes),
+    exemplars (labels, value, timestamp), metadata (type, help, unit)."""
+    symbols, out = Symbols(), b""
+    for one in all_series:
+        raw = symbols.labels(one["labels"])
+        for t, v, start in one.get("samples", ()):
+            raw += data(2, double(1, v) + number(2, t) + number(3, start))
+        raw += b"".join(data(3, h) for h in one.get("histograms", ()))
+        for labels, value, t in one.get("exemplars", ()):
+            raw += data(4, symbols.labels(labels) + double(2, value) + number(3, t))
+        if "metadata" in one:
+            kind, text, unit = one["metadata"]
+            raw += data(5, number(1, kind) + number(3, symbols.ref(text)) + number(4, symbols.ref(unit)))
+        out += data(5, raw)
+    return b"".join(data(4, text) for text in symbols.texts) + out
+
+
 MATCH = {"=": 0, "!=": 1, "=~": 2, "!~": 3}
 
 
@@ -107,8 +173,48 @@ def query(start_ms: int, end_ms: int, matchers: Iterable[tuple[str, str, str]], 
     return out + (data(4, hints) if hints else b"")
 
 
-def read_request(queries: Iterable[bytes]) -> bytes:
-    return b"".join(data(1, one) for one in queries)
+def read_request(queries: Iterable[bytes], streamed: bool = False) -> bytes:
+    return b"".join(data(1, one) for one in queries) + (number(2, 1) if streamed else b"")
+
+
+def _crc32c(raw: bytes) -> int:
+    crc = 0xFFFFFFFF
+    for byte in raw:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    return crc ^ 0xFFFFFFFF
+
+
+Chunk = tuple[int, int, int, int]
+"""Type, first and last timestamp, number of samples."""
+
+
+def frames(raw: bytes) -> list[tuple[int, dict[str, str], list[Chunk]]]:
+    """Query, labels and chunks of each frame of a streamed answer."""
+    out, at = [], 0
+    while at < len(raw):
+        size, at = read_varint(raw, at)
+        body = raw[at + 4 : at + 4 + size]
+        assert len(body) == size and _crc32c(body) == int.from_bytes(raw[at : at + 4], "big")
+        at += 4 + size
+        message = list(fields(body))
+        ((_, one),) = [pair for pair in message if pair[0] == 1]
+        parts = list(fields(one))
+        labels = {f[1].decode(): f[2].decode() for f in (dict(fields(p)) for n, p in parts if n == 1)}
+        chunks = [dict(fields(p)) for n, p in parts if n == 2]
+        out.append((
+            dict(message).get(2, 0),
+            labels,
+            [(c[3], c.get(1, 0), c.get(2, 0), int.from_bytes(c[4][:2], "big")) for c in chunks],
+        ))  # fmt: skip
+    return out
+
+
+def read_histograms(raw: bytes) -> list[list[bytes]]:
+    """The Histogram messages of every series of a sampled answer."""
+    series = [one for _, result in fields(raw) for _, one in fields(result)]
+    return [[value for field, value in fields(one) if field == 4] for one in series]
 
 
 def read_response(raw: bytes) -> list[list[tuple[dict[str, str], list[Sample]]]]:
@@ -122,7 +228,7 @@ def read_response(raw: bytes) -> list[list[tuple[dict[str, str], list[Sample]]]]
 def _series(raw: bytes) -> tuple[dict[str, str], list[Sample]]:
     labels, samples = {}, []
     for field, value in fields(raw):
-        parts = dict(fields(value))
+        parts = dict(fields(value)) if field < 3 else {}
         if field == 1:
             labels[parts[1].decode()] = parts.get(2, b"").decode()
         elif field == 2:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options that all hosts of a storage share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypedDict
+
+from . import pra
+from ._adapter import Adapter
+
+
+class HandlerOptions(TypedDict, total=False):
+    """What Server, serve and make_wsgi_app take by name.
+
+    tenant_header: the header that names the tenant; "" = none.
+    limits: what one request may cost, by the names of pra_limits.
+    accepted_messages: versions of remote write that are taken, 1 and 2 unless said otherwise.
+    strict: refuses what is mended otherwise: unsorted labels, empty values, and the like.
+    external_labels: stand for this storage as a whole, as in Prometheus: every series has them.
+    ignored_matchers: names of labels; matchers on them are left out of queries.
+    read_delay, read_max_age: what is younger or older, in seconds, is not read.
+    """
+
+    tenant_header: str
+    limits: Mapping[str, int] | None
+    accepted_messages: Iterable[int]
+    strict: bool
+    external_labels: Mapping[str, str]
+    ignored_matchers: Iterable[str]
+    read_delay: float
+    read_max_age: float
+
+
+def make_handler(
+    adapter: Adapter,
+    *,
+    tenant_header: str = "X-Scope-OrgID",
+    limits: Mapping[str, int] | None = None,
+    accepted_messages: Iterable[int] = (1, 2),
+    strict: bool = False,
+    external_labels: Mapping[str, str] | None = None,
+    ignored_matchers: Iterable[str] = (),
+    read_delay: float = 0,
+    read_max_age: float = 0,
+) -> pra.Handler:
+    rules = pra.Rules()
+    rules.accepted_messages = _messages(accepted_messages)
+    rules.canonical_flags = pra.CANONICAL_STRICT if strict else 0
+    rules.read_delay_ms = round(read_delay * 1000)
+    rules.read_max_age_ms = round(read_max_age * 1000)
+    for name, value in (external_labels or {}).items():
+        rules.add_external_label(name, value)
+    for name in ignored_matchers:
+        rules.ignore_matcher(name)
+    return pra.Handler(_limits(limits), tenant_header, False, rules, adapter)
+
+
+def _messages(versions: Iterable[int]) -> int:
+    bits = 0
+    for version in versions:
+        if version not in (1, 2):
+            raise ValueError(f"no such version of remote write: {version}")
+        bits |= 1 << version
+    if not bits:
+        raise ValueError("accepted_messages must name a version of remote write")
+    return bits
+
+
+def _limits(limits: Mapping[str, int] | None) -> pra.Limits | None:
+    """The fields of pra_limits by name: {"max_body_bytes": 1 << 20}."""
+    if not limits:
+        return None
+    result = pra.Limits()
+    for name, value in limits.items():
+        if name == "thisown" or not isinstance(getattr(pra.Limits, name, None), property):
+            raise ValueError(f"no such limit: {name}")
+        setattr(result, name, value)
+    return result
