@@ -11,7 +11,7 @@ set(PRA_LUA_LIBDIR lib/lua/5.4 CACHE STRING "where Lua modules in C go")
 
 pra_swig(lua wrapper -module prom_remote_api_core)
 # The module does without liblua: the interpreter that loads it has the functions.
-add_library(pra_lua_objects OBJECT thunk_lua.c lua_views.c lua_series.c ${wrapper})
+add_library(pra_lua_objects OBJECT thunk_lua.c lua_views.c lua_series.c lua_histogram.c ${wrapper})
 get_target_property(lua_includes PkgConfig::LUA INTERFACE_INCLUDE_DIRECTORIES)
 target_include_directories(pra_lua_objects PUBLIC
   ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include)

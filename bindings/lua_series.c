@@ -31,7 +31,7 @@ static void push_labels(lua_State *L, const char *base, const pra_label_span *la
     }
 }
 
-static void push_integers(lua_State *L, const int64_t *items, size_t count)
+void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count)
 {
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
@@ -40,7 +40,7 @@ static void push_integers(lua_State *L, const int64_t *items, size_t count)
     }
 }
 
-static void push_numbers(lua_State *L, const double *items, size_t count)
+void pra__lua_push_numbers(lua_State *L, const double *items, size_t count)
 {
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
@@ -69,86 +69,11 @@ static void set_exemplars(lua_State *L, const pra_columns *columns, pra_range ra
     lua_setfield(L, -2, "exemplars");
 }
 
-/* ---- native histograms */
-
-/* A count that may be an integer or a double. */
-static void set_count(lua_State *L, const char *name, uint64_t bits, int is_float)
-{
-    lua_Number number;
-    memcpy(&number, &bits, sizeof number);
-    if (is_float) {
-        lua_pushnumber(L, number);
-    } else {
-        lua_pushinteger(L, (lua_Integer)bits);
-    }
-    lua_setfield(L, -2, name);
-}
-
-/* A list of {offset, length}; absent if empty, like the lists below. */
-static void set_spans(lua_State *L, const char *name, const pra_bucket_span *spans, pra_range range)
-{
-    if (range.count == 0) {
-        return;
-    }
-    lua_createtable(L, (int)range.count, 0);
-    for (uint32_t i = 0; i < range.count; i++) {
-        lua_createtable(L, 0, 2);
-        lua_pushinteger(L, spans[range.start + i].offset);
-        lua_setfield(L, -2, "offset");
-        lua_pushinteger(L, spans[range.start + i].length);
-        lua_setfield(L, -2, "length");
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    lua_setfield(L, -2, name);
-}
-
-static void set_integers(lua_State *L, const char *name, const int64_t *items, pra_range range)
-{
-    if (range.count > 0) {
-        push_integers(L, items + range.start, range.count);
-        lua_setfield(L, -2, name);
-    }
-}
-
-static void set_numbers(lua_State *L, const char *name, const double *items, pra_range range)
-{
-    if (range.count > 0) {
-        push_numbers(L, items + range.start, range.count);
-        lua_setfield(L, -2, name);
-    }
-}
-
-static void push_histogram(lua_State *L, const pra_columns *columns, const pra_histogram *h)
-{
-    static const char *const hints[] = {"unknown", "yes", "no", "gauge"};
-    lua_createtable(L, 0, 12);
-    lua_pushinteger(L, h->timestamp_ms);
-    lua_setfield(L, -2, "timestamp");
-    lua_pushinteger(L, h->schema);
-    lua_setfield(L, -2, "schema");
-    set_count(L, "count", h->count_bits, h->flags & PRA_HISTOGRAM_FLOAT);
-    set_count(L, "zero_count", h->zero_count_bits, h->flags & PRA_HISTOGRAM_ZERO_FLOAT);
-    lua_pushnumber(L, h->sum);
-    lua_setfield(L, -2, "sum");
-    lua_pushnumber(L, h->zero_threshold);
-    lua_setfield(L, -2, "zero_threshold");
-    int known = h->reset_hint >= 0 && h->reset_hint <= PRA_COUNTER_RESET_GAUGE;
-    (void)lua_pushstring(L, hints[known ? h->reset_hint : PRA_COUNTER_RESET_UNKNOWN]);
-    lua_setfield(L, -2, "reset_hint");
-    set_spans(L, "positive_spans", columns->bucket_spans, h->positive_spans);
-    set_spans(L, "negative_spans", columns->negative_bucket_spans, h->negative_spans);
-    set_integers(L, "positive_deltas", columns->positive_deltas, h->positive_deltas);
-    set_integers(L, "negative_deltas", columns->negative_deltas, h->negative_deltas);
-    set_numbers(L, "positive_counts", columns->positive_counts, h->positive_counts);
-    set_numbers(L, "negative_counts", columns->negative_counts, h->negative_counts);
-    set_numbers(L, "custom_values", columns->custom_values, h->custom_values);
-}
-
 static void set_histograms(lua_State *L, const pra_columns *columns, const pra_series *series)
 {
     lua_createtable(L, (int)series->histogram_count, 0);
     for (size_t i = 0; i < series->histogram_count; i++) {
-        push_histogram(L, columns, &series->histograms[i]);
+        pra__lua_histogram_push(L, columns, &series->histograms[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, "histograms");
@@ -163,11 +88,15 @@ static void push_series(lua_State *L, const pra_columns *columns, const pra_seri
     push_labels(L, series->base, series->labels, series->label_count);
     lua_rawset(L, -3);
     lua_pushvalue(L, lua_upvalueindex(UP_TIMESTAMPS));
-    push_integers(L, series->timestamps_ms, series->sample_count);
+    pra__lua_push_integers(L, series->timestamps_ms, series->sample_count);
     lua_rawset(L, -3);
     lua_pushvalue(L, lua_upvalueindex(UP_VALUES));
-    push_numbers(L, series->values, series->sample_count);
+    pra__lua_push_numbers(L, series->values, series->sample_count);
     lua_rawset(L, -3);
+    if (series->start_timestamps_ms && series->sample_count > 0) {
+        pra__lua_push_integers(L, series->start_timestamps_ms, series->sample_count);
+        lua_setfield(L, -2, "start_timestamps");
+    }
     if (series->exemplars.count > 0) {
         set_exemplars(L, columns, series->exemplars);
     }

@@ -161,7 +161,7 @@ static void set_span(lua_State *L, const char *name, const char *base, pra_span 
     lua_setfield(L, -2, name);
 }
 
-/* A list of {type, family, help, unit}. */
+/* A list of {type, family, help, unit}; of 2.0 with the number of a series instead of a family. */
 static int request_metadata(lua_State *L)
 {
     static const char *const types[] = {"unknown",        "counter", "gauge", "histogram",
@@ -174,7 +174,12 @@ static int request_metadata(lua_State *L)
         int known = entry->type >= 0 && entry->type <= PRA_METRIC_STATESET;
         (void)lua_pushstring(L, types[known ? entry->type : PRA_METRIC_UNKNOWN]);
         lua_setfield(L, -2, "type");
-        set_span(L, "family", columns.base, entry->family);
+        if (entry->series == UINT32_MAX) {
+            set_span(L, "family", columns.base, entry->family);
+        } else {
+            lua_pushinteger(L, (lua_Integer)entry->series + 1);
+            lua_setfield(L, -2, "series");
+        }
         set_span(L, "help", columns.base, entry->help);
         set_span(L, "unit", columns.base, entry->unit);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -182,18 +187,19 @@ static int request_metadata(lua_State *L)
     return 1;
 }
 
-/* request:reject(number of the series, reason [, count [, "sample" ...]]) */
+/* request:reject(number of the series, reason [, kind [, count]]) */
 static int request_reject(lua_State *L)
 {
-    static const char *const kinds[] = {"sample", "histogram", "exemplar", "metadata", NULL};
+    static const char *const kinds[] = {"sample",   "histogram", "exemplar",
+                                        "metadata", "series",    NULL};
     const pra__lua_view *view = pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
     lua_Integer series = luaL_checkinteger(L, 2);
     pra_str reason;
     reason.ptr = luaL_checklstring(L, 3, &reason.len);
-    lua_Integer count = luaL_optinteger(L, 4, 1);
-    int kind = luaL_checkoption(L, 5, "sample", kinds);
+    int kind = luaL_checkoption(L, 4, "series", kinds);
+    lua_Integer count = luaL_optinteger(L, 5, 1);
     luaL_argcheck(L, series >= 1, 2, "series are counted from 1");
-    luaL_argcheck(L, count >= 0, 4, "a count is not negative");
+    luaL_argcheck(L, count >= 0, 5, "a count is not negative");
     pra_write_result_reject(view->output, kind, (size_t)series - 1, (size_t)count, reason);
     return 0;
 }
@@ -395,6 +401,28 @@ static void add_samples(lua_State *L, int timestamps, int values, pra_series_sin
     }
 }
 
+/* Those of the series table, one after the other. */
+static void add_histograms(lua_State *L, int series, pra_series_sink *sink)
+{
+    pra_error err = {0};
+    pra__lua_histogram histogram;
+    if (lua_getfield(L, series, "histograms") == LUA_TNIL) {
+        lua_pop(L, 1);
+        return;
+    }
+    int list = lua_gettop(L);
+    if (!lua_istable(L, list)) {
+        (void)luaL_error(L, "field histograms of a series is a %s, not a table",
+                         luaL_typename(L, list));
+    }
+    for (lua_Integer i = 1; lua_rawgeti(L, list, i) != LUA_TNIL; i++) {
+        pra__lua_histogram_fill(L, list + 1, &histogram);
+        check_sink(L, pra_series_sink_histograms(sink, &histogram.columns, 0, 1, &err), &err);
+        lua_settop(L, list);
+    }
+    lua_settop(L, list - 1);
+}
+
 static void get_table(lua_State *L, int index, const char *name)
 {
     if (lua_getfield(L, index, name) != LUA_TTABLE) {
@@ -425,6 +453,7 @@ void pra__lua_sink_add(lua_State *L, pra_series_sink *sink)
     size_t count = pra__lua_labels_fill(L, series + 1, labels, room);
     check_sink(L, pra_series_sink_begin(sink, labels, count, &err), &err);
     add_samples(L, series + 2, series + 3, sink);
+    add_histograms(L, series, sink);
     check_sink(L, pra_series_sink_end(sink, &err), &err);
     lua_settop(L, series - 1);
 }

@@ -457,12 +457,19 @@ static int has_entry(lua_State *L, int table, const char *name)
     return type == LUA_TFUNCTION;
 }
 
+static uint32_t flag_of(lua_State *L, int table, const char *name, uint32_t flag)
+{
+    lua_getfield(L, table, name);
+    int keeps = lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return keeps ? flag : 0;
+}
+
 static void fill_vtbl(lua_State *L, int table, pra_storage_vtbl *vtbl)
 {
     *vtbl = (pra_storage_vtbl){.size = sizeof *vtbl, .destroy = on_destroy};
-    lua_getfield(L, table, "histograms");
-    vtbl->flags = lua_toboolean(L, -1) ? PRA_STORAGE_HISTOGRAMS : 0;
-    lua_pop(L, 1);
+    vtbl->flags = flag_of(L, table, "histograms", PRA_STORAGE_HISTOGRAMS) |
+                  flag_of(L, table, "exemplars", PRA_STORAGE_EXEMPLARS);
     vtbl->write = has_entry(L, table, "write") ? on_write : NULL;
     vtbl->process_query = has_entry(L, table, "process_query") ? on_process_query : NULL;
     vtbl->read = has_entry(L, table, "read") ? on_read : NULL;
@@ -523,6 +530,7 @@ void pra__lua_open(lua_State *L)
     universe_register(L);
     pra__lua_views_register(L);
     luaL_setfuncs(L, functions, 0);
+    pra__lua_histogram_register(L);
     push_stale_nan(L);
     lua_setfield(L, -2, "stale_nan");
     (void)luaL_newmetatable(L, PRA__LUA_VERDICT);

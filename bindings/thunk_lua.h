@@ -68,10 +68,29 @@ void pra__lua_views_register(lua_State *L);
 /* Adds the series table on top of the stack to the sink and pops it; raises. */
 void pra__lua_sink_add(lua_State *L, pra_series_sink *sink);
 
+/* ---- lua_histogram.c: native histograms */
+
+/* One histogram as columns of its own. */
+typedef struct pra__lua_histogram {
+    pra_histogram histogram;
+    pra_columns columns; /* without series */
+} pra__lua_histogram;
+
+/* Pushes a table. May raise. */
+void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra_histogram *h);
+/* Fills out from the table at index (absolute), leaving on the stack what out points into. Raises.
+ */
+void pra__lua_histogram_fill(lua_State *L, int index, pra__lua_histogram *out);
+/* Sets functions in the table on top of the stack. May raise. */
+void pra__lua_histogram_register(lua_State *L);
+
 /* ---- lua_series.c: tables from columns and back */
 
 /* The iterator function of the request view at index 1, for the generic for. */
 int pra__lua_request_series(lua_State *L);
+/* Push a list. May raise. */
+void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count);
+void pra__lua_push_numbers(lua_State *L, const double *items, size_t count);
 /* Pushes the string, or a string of length 0. */
 void pra__lua_push_str(lua_State *L, pra_str str);
 /* key(labels [, prefix]): one string for one set of labels. */

@@ -14,22 +14,36 @@
 --
 --   { labels = { __name__ = "up", job = "web" }, timestamps = { 1700000000000 }, values = { 1.0 } }
 --
--- Timestamps are integers, milliseconds since 1970. A series of a request may also have lists
--- `histograms` and `exemplars`. Native histograms are refused with 400 unless the storage says that
--- it keeps them, by its field `histograms = true`. Tables that a script got are its own, to keep and to change.
+-- Timestamps are integers, milliseconds since 1970. A series of a request may also have
+--
+--   start_timestamps   since when each sample counts (0 = not said)
+--   exemplars          a list of { labels, value, timestamp }
+--   histograms         a list of native histograms, which a series of an answer may have too:
+--                      { timestamp, count, sum, schema, zero_threshold, zero_count, reset_hint
+--                      ("unknown", "yes", "no", "gauge"), start_timestamp, positive_spans and
+--                      negative_spans (lists of { offset, length }), positive_buckets and
+--                      negative_buckets (the counts of these buckets), custom_values (the bounds
+--                      with schema -53) }. All counts are floats or all are integers, as count is;
+--                      integer ones also come as positive_deltas and negative_deltas, to be read
+--                      only. What is 0 or empty may be left out.
+--
+-- The sender is told that histograms (and, with remote write 2.0, exemplars) are refused unless the
+-- storage says that it keeps them, by its fields `histograms = true` and `exemplars = true`. Tables
+-- that a script got are its own, to keep and to change.
 --
 -- ctx, request, query and sink are good until the function returns; later they raise an error.
 --
 --   ctx      tenant, path, query_string, remote_addr, user, worker, headers (names in lower case);
 --            ctx:header(name)
---   request  for series, number in request:series() do ... end; #request; version; metadata;
---            request:reject(number, reason [, count [, kind]]): these data of the series were not
---            stored and never will be, everything else was. kind: "sample" (default),
---            "histogram", "exemplar", "metadata"
+--   request  for series, number in request:series() do ... end; #request; version (1 or 2);
+--            metadata: a list of { type, family or (2.0) series, its number, help, unit };
+--            request:reject(number, reason [, kind [, count]]): this series was not stored and never
+--            will be, everything else was; or just count (1) of its data of a kind: "sample",
+--            "histogram", "exemplar"
 --   query    start_ms, end_ms (both inclusive); matchers, a list of { type, name, value } with
 --            `set` and `prefix` where they are known; hints or nil; query:matches(labels)
---   sink     sink:add(series): labels and samples in any order; samples outside the query's time
---            range are left out
+--   sink     sink:add(series): labels, samples and histograms in any order; what is outside the
+--            query's time range is left out
 --
 -- How a function says that it did not work: it raises an error.
 --
@@ -48,6 +62,70 @@ local pra = {
   is_stale = core.is_stale,   -- is_stale(value)
   key = core.key,             -- key(labels [, tenant]): one string for one set of labels
 }
+
+---- Native histograms
+
+--- A string of few bytes that has all of a histogram, for a database.
+pra.encode_histogram = core.histogram_encode
+
+--- A histogram from what encode_histogram gave, or from a Histogram message of remote write;
+--- nil, message, code if it is none.
+pra.decode_histogram = core.histogram_decode
+
+-- Calls each(number of the bucket, count) for all buckets of one side.
+local function each_bucket(spans, buckets, each)
+  local index, at = 0, 1
+  for _, span in ipairs(spans or {}) do
+    index = index + span.offset
+    for number = index, index + span.length - 1 do
+      if not buckets or not buckets[at] then return end
+      each(number, buckets[at])
+      at = at + 1
+    end
+    index = index + span.length
+  end
+end
+
+local function custom_buckets(h, add)
+  local bounds = h.custom_values or {}
+  each_bucket(h.positive_spans, h.positive_buckets, function(i, count)
+    add(i < 1 and -math.huge or bounds[i] or math.huge,
+      i < 0 and -math.huge or bounds[i + 1] or math.huge, count, i == 0, true)
+  end)
+end
+
+local function exponential_buckets(h, add)
+  local zero, negative = h.zero_threshold or 0, {}
+  local function bounds(i)
+    local lower = core.histogram_bound(h.schema or 0, i - 1)
+    return lower > 0 and lower < zero and zero or lower, core.histogram_bound(h.schema or 0, i)
+  end
+  each_bucket(h.negative_spans, h.negative_buckets, function(i, count)
+    table.insert(negative, { i, count })
+  end)
+  for k = #negative, 1, -1 do
+    local lower, upper = bounds(negative[k][1])
+    add(-upper, -lower, negative[k][2], true, false)
+  end
+  if (h.zero_count or 0) > 0 then add(-zero, zero, h.zero_count, true, true) end
+  each_bucket(h.positive_spans, h.positive_buckets, function(i, count)
+    local lower, upper = bounds(i)
+    add(lower, upper, count, false, true)
+  end)
+end
+
+--- for lower, upper, count, lower_inclusive, upper_inclusive in pra.buckets(histogram) do ... end:
+--- all buckets from the lowest to the highest, as PromQL sees them; an empty zero bucket is left out.
+function pra.buckets(histogram)
+  local list, at = {}, 0
+  local function add(...) list[#list + 1] = { ... } end
+  local fill = histogram.schema == -53 and custom_buckets or exponential_buckets
+  fill(histogram, add)
+  return function()
+    at = at + 1
+    if list[at] then return table.unpack(list[at]) end
+  end
+end
 
 ---- Verdicts
 
@@ -126,7 +204,11 @@ Handler.__index = Handler
 
 --- Options: storage; limits, a table by the names of pra_limits; tenant_header (default
 --- "X-Scope-OrgID", "" = none); log, a function that takes the text of an error that a storage
---- function raised (default: standard error).
+--- function raised (default: standard error); accepted_messages, a list of versions of remote write
+--- (default { 1, 2 }); strict = true, which refuses what is mended otherwise (unsorted labels, empty
+--- values); external_labels, which every series of an answer has; ignored_matchers, a list of labels
+--- that queries are not to ask about; read_delay_ms and read_max_age_ms: what is younger or older is
+--- not read.
 function pra.handler(options)
   local handler, message, code = new_handler(options)
   if not handler then return nil, message, code end
@@ -177,8 +259,9 @@ end
 local serving = false
 
 --- Serves until SIGINT or SIGTERM. Options: those of pra.handler, and listen (default
---- "127.0.0.1:9201", port 0 = any free one), workers, max_connections, description, grace_ms
---- (default 10,000), ready, a function that is called with the port before the first request.
+--- "127.0.0.1:9201", port 0 = any free one), workers, max_connections, max_concurrent_reads,
+--- web_config_file (TLS and passwords, as Prometheus' --web.config.file), bearer_token_file,
+--- description, grace_ms (default 10,000), ready, a function that is called with the port before the first request.
 ---
 --- The calling Lua state serves all requests, one at a time. In `pra serve --storage=lua:FILE` the
 --- program does the serving, with one Lua state for each of its workers (or as many as the storage

@@ -285,6 +285,8 @@ static void test_write(void **state)
             "    local key = core.key(series.labels, ctx.tenant)\n"
             "    assert(series.labels.__name__ == 'up' and #series.timestamps == 2)\n"
             "    assert(#series.exemplars == 1 and #series.histograms == 1)\n"
+            "    local bytes = core.histogram_encode(series.histograms[1])\n"
+            "    assert(core.histogram_decode(bytes).sum == series.histograms[1].sum)\n"
             "  end\n"
             "end }",
             "/api/v1/write", write_body(), 204);
@@ -338,6 +340,31 @@ static void test_query_sink(void **state)
             "  end\n"
             "end }",
             "/api/v1/read", read_body(), 200);
+}
+
+static void test_query_histograms(void **state)
+{
+    (void)state;
+    torture("return { process_query = function(ctx, query, sink)\n"
+            "  local h = { timestamp = 3, count = 3, sum = 1, positive_buckets = { 1, 2 },\n"
+            "    positive_spans = { { offset = 0, length = 2 } }, reset_hint = 'gauge' }\n"
+            "  local f = { timestamp = 4, count = 3.0, sum = 1, negative_buckets = { 1, 2 },\n"
+            "    negative_spans = { { offset = 0, length = 2 } } }\n"
+            "  sink:add { labels = { a = 'b' }, timestamps = { 1 }, values = { 1 },\n"
+            "    histograms = { h, f } }\n"
+            "end }",
+            "/api/v1/read", read_body(), 200);
+}
+
+static void test_query_wrong_histogram(void **state)
+{
+    (void)state;
+    torture(
+        "return { process_query = function(ctx, query)\n"
+        "  return { { labels = { a = 'b' }, timestamps = {}, values = {}, histograms = {\n"
+        "    { timestamp = 3, count = 0, sum = 1 }, { timestamp = 4, count = 3, sum = 1 } } } }\n"
+        "end }",
+        "/api/v1/read", read_body(), 500);
 }
 
 static void test_query_many_labels(void **state)
@@ -548,7 +575,8 @@ static void test_library_memory(void **state)
         "  for i = 1, 3 do\n"
         "    local labels = { __name__ = 'up', long = ('x'):rep(1000) .. i }\n"
         "    if query:matches(labels) then\n"
-        "      sink:add { labels = labels, timestamps = { 3, 2, 1 }, values = { 1, 2, 3 } }\n"
+        "      sink:add { labels = labels, timestamps = { 3, 2, 1 }, values = { 1, 2, 3 },\n"
+        "        histograms = { { timestamp = 4, count = 0, sum = 0 } } }\n"
         "    end\n"
         "  end\n"
         "end }";
@@ -572,6 +600,8 @@ int main(void)
         cmocka_unit_test(test_write_error_object),
         cmocka_unit_test(test_write_reject),
         cmocka_unit_test(test_query_sink),
+        cmocka_unit_test(test_query_histograms),
+        cmocka_unit_test(test_query_wrong_histogram),
         cmocka_unit_test(test_query_many_labels),
         cmocka_unit_test(test_query_iterator),
         cmocka_unit_test(test_query_iterator_error),

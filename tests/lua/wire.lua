@@ -61,6 +61,43 @@ function wire.histogram(timestamp)
   return bytes(4, int(1, 4) .. double(3, 2.5) .. int(4, 2) .. spans .. deltas .. int(15, timestamp))
 end
 
+--- io.prometheus.write.v2.Request of {labels, timestamps, values, start_timestamps, exemplars,
+--- histograms (messages), metadata = {type, help, unit}}.
+function wire.write_request_v2(list)
+  local symbols, numbers = { "" }, { [""] = 0 }
+  local function ref(text)
+    if not numbers[text] then
+      numbers[text] = #symbols
+      symbols[#symbols + 1] = text
+    end
+    return numbers[text]
+  end
+  local function refs_of(labels)
+    local out = {}
+    for _, name in ipairs(sorted(labels)) do
+      out[#out + 1] = varint(ref(name)) .. varint(ref(labels[name]))
+    end
+    return bytes(1, table.concat(out))
+  end
+  local out = {}
+  for _, series in ipairs(list) do
+    local message = { refs_of(series.labels) }
+    for i, timestamp in ipairs(series.timestamps or {}) do
+      message[#message + 1] = bytes(2, double(1, series.values[i]) .. int(2, timestamp)
+        .. int(3, (series.start_timestamps or {})[i] or 0))
+    end
+    for _, histogram in ipairs(series.histograms or {}) do message[#message + 1] = bytes(3, histogram) end
+    for _, e in ipairs(series.exemplars or {}) do
+      message[#message + 1] = bytes(4, refs_of(e.labels) .. double(2, e.value) .. int(3, e.timestamp))
+    end
+    local m = series.metadata
+    if m then message[#message + 1] = bytes(5, int(1, m.type) .. int(3, ref(m.help)) .. int(4, ref(m.unit))) end
+    out[#out + 1] = bytes(5, table.concat(message))
+  end
+  for i, text in ipairs(symbols) do symbols[i] = bytes(4, text) end
+  return table.concat(symbols) .. table.concat(out)
+end
+
 local matcher_types = { ["="] = 0, ["!="] = 1, ["=~"] = 2, ["!~"] = 3 }
 
 --- prometheus.ReadRequest of {start_ms, end_ms, matchers = {{type, name, value}}, hints}.
@@ -82,7 +119,7 @@ function wire.read_request(queries)
 end
 
 -- Iterates over fields: number, value (integer or bytes).
-local function fields(message)
+function wire.fields(message)
   local at = 1
   local function read_varint()
     local value, shift = 0, 0
@@ -105,10 +142,14 @@ end
 
 local function read_series(message)
   local series = { labels = {}, timestamps = {}, values = {} }
-  for field, value in fields(message) do
+  for field, value in wire.fields(message) do
     local item = { "", "" }
     if field == 2 then item = { 0.0, 0 } end
-    for number, part in fields(value) do item[number] = part end
+    if field < 3 then for number, part in wire.fields(value) do item[number] = part end end
+    if field == 4 then
+      series.histograms = series.histograms or {}
+      table.insert(series.histograms, value)
+    end
     if field == 1 then
       series.labels[item[1]] = item[2]
     elseif field == 2 then
@@ -123,9 +164,9 @@ end
 --- prometheus.ReadResponse: for each result a list of series.
 function wire.read_response(message)
   local results = {}
-  for _, result in fields(message) do
+  for _, result in wire.fields(message) do
     local list = {}
-    for _, series in fields(result) do list[#list + 1] = read_series(series) end
+    for _, series in wire.fields(result) do list[#list + 1] = read_series(series) end
     results[#results + 1] = list
   end
   return results
@@ -199,6 +240,13 @@ end
 function wire.write(list, extra, metadata)
   return { target = "/api/v1/write", headers = with_headers(extra),
     body = wire.compress(wire.write_request(list, metadata)) }
+end
+
+function wire.write_v2(list)
+  return { target = "/api/v1/write", body = wire.compress(wire.write_request_v2(list)), headers = with_headers {
+    ["Content-Type"] = "application/x-protobuf;proto=io.prometheus.write.v2.Request",
+    ["X-Prometheus-Remote-Write-Version"] = "2.0.0",
+  } }
 end
 
 function wire.read(queries, extra)

@@ -97,6 +97,7 @@ describe("write", function()
     assert.equal("unknown", h.reset_hint)
     assert.same({ { offset = 0, length = 2 } }, h.positive_spans)
     assert.same({ 1, 2 }, h.positive_deltas)
+    assert.same({ 1, 3 }, h.positive_buckets)
     assert.is_nil(h.negative_deltas)
   end)
 
@@ -124,7 +125,7 @@ describe("write", function()
   it("raises on wrong arguments", function()
     local messages = {}
     receive(wire.write(wire.some()), function(_, request)
-      for _, arguments in ipairs { { 0, "x" }, { 1 }, { 1, "x", -1 }, { 1, "x", 1, "table" } } do
+      for _, arguments in ipairs { { 0, "x" }, { 1 }, { 1, "x", "sample", -1 }, { 1, "x", "table" } } do
         local ok, message = pcall(request.reject, request, table.unpack(arguments))
         messages[#messages + 1] = not ok and message or nil
       end
