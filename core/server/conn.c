@@ -54,11 +54,27 @@ static uint64_t phase_deadline(const pra__conn *c, enum pra__phase phase)
     return NEVER;
 }
 
+/* What more has come than this, belongs to a request that has begun: it may have come together with
+ * the one before, or before the connection was accepted. With TLS what came cannot be compared with
+ * what requests took, so that only what comes from now on counts. */
+static uint64_t idle_mark(const pra__conn *c)
+{
+    return c->tls_rules ? socket_mark(c->fd, PRA__IDLE) : c->taken;
+}
+
 static void enter(pra__conn *c, enum pra__phase phase)
 {
     c->phase = phase;
     c->deadline_ms = phase_deadline(c, phase);
-    c->mark = phase == PRA__IDLE || phase == PRA__SENDING ? socket_mark(c->fd, phase) : 0;
+    c->mark = phase == PRA__IDLE      ? idle_mark(c)
+              : phase == PRA__SENDING ? socket_mark(c->fd, phase)
+                                      : 0;
+}
+
+/* A request has begun on a connection that is idle. conns_lock is held. */
+static bool has_begun(const pra__conn *c)
+{
+    return socket_mark(c->fd, PRA__IDLE) > c->mark;
 }
 
 void pra__conn_enter(pra__conn *c, enum pra__phase phase)
@@ -83,6 +99,7 @@ void pra__conn_done(pra__conn *c)
 {
     pra_server *s = c->server;
     pthread_mutex_lock(&s->conns_lock);
+    c->taken += c->head_bytes + c->body_announced;
     enter(c, PRA__IDLE);
     if (c->begun && --s->in_flight == 0)
         pthread_cond_broadcast(&s->conns_changed);
@@ -144,8 +161,8 @@ static const char *overdue(enum pra__phase phase)
 /* Brings one connection's deadline up to date; cuts it off and returns true when its time is up. */
 static bool inspect(pra__conn *c, uint64_t now)
 {
-    if (c->phase == PRA__IDLE && socket_mark(c->fd, c->phase) != c->mark)
-        enter(c, PRA__HEAD); /* a first byte came */
+    if (c->phase == PRA__IDLE && has_begun(c))
+        enter(c, PRA__HEAD);
     if (c->phase == PRA__SENDING && socket_mark(c->fd, c->phase) >= c->mark + PROGRESS_BYTES)
         enter(c, PRA__SENDING);
     if (now < c->deadline_ms)
@@ -267,8 +284,8 @@ static bool make_room(pra_server *s)
 {
     pra__conn *c;
     pthread_mutex_lock(&s->conns_lock);
-    while ((c = longest_idle(s)) && socket_mark(c->fd, PRA__IDLE) != c->mark)
-        enter(c, PRA__HEAD); /* a request has just come */
+    while ((c = longest_idle(s)) && has_begun(c))
+        enter(c, PRA__HEAD);
     if (c) {
         c->deadline_ms = NEVER;
         (void)shutdown(c->fd, SHUT_RDWR);

@@ -83,13 +83,11 @@ static bool ends_line(const struct scan *s, const char *at)
 static bool follow_line(struct scan *s, const char *version)
 {
     const pra__conn *c = s->conn;
-    const union MHD_ConnectionInfo *size =
-        MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-    if (!size || size->header_size > CONNECTION_BYTES)
+    if (c->head_bytes == 0 || c->head_bytes > CONNECTION_BYTES)
         return false;
-    s->end = c->method + size->header_size;
+    s->end = c->method + c->head_bytes;
     s->at = version + strlen(version) + 2;
-    return gap(c->method, version) < size->header_size &&
+    return gap(c->method, version) < c->head_bytes &&
            c->raw_target == c->method + strlen(c->method) + 1 &&
            version == c->raw_target + c->target_len + 1 && ends_line(s, s->at - 2);
 }
@@ -170,6 +168,9 @@ static const char *judge(const struct scan *s, const char *version)
 bool pra__head_read(pra__conn *c, const char *version, const char **wrong)
 {
     struct scan s = {.conn = c, .no_memory = !c->raw_target};
+    const union MHD_ConnectionInfo *size =
+        MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
+    c->head_bytes = size ? size->header_size : 0;
     s.malformed = !is_token(c->method, strlen(c->method)) ||
                   !is_text(c->target, c->target_len, '!') ||
                   (c->server->lenient_heads && !s.no_memory && !follow_line(&s, version));

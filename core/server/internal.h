@@ -60,7 +60,8 @@ typedef struct pra__conn {
     struct pra__conn *next, *prev;
     enum pra__phase phase;
     uint64_t deadline_ms;
-    uint64_t mark; /* bytes received or acknowledged when last looked at */
+    uint64_t mark;  /* bytes received or acknowledged when last looked at */
+    uint64_t taken; /* bytes of the requests that are over */
 
     /* the request; touched by the connection's thread only */
     bool begun;
@@ -80,6 +81,7 @@ typedef struct pra__conn {
     size_t body_len, body_cap;
     uint64_t body_total;     /* received, also when no longer kept */
     uint64_t body_announced; /* Content-Length, 0 without */
+    size_t head_bytes;       /* with the empty line; 0 as long as it is not complete */
     pra__answer answer;
     pra__rules *rules; /* that it was judged by; NULL without a door */
     pra_str user;      /* in rules */
@@ -182,8 +184,9 @@ void pra__conn_linger(pra__conn *c);
 /* workers.c */
 int pra__workers_init(pra_server *s);
 void pra__workers_fini(pra_server *s);
-/* Waits up to worker_wait_ms; NULL with err filled if there is none by then. */
+/* worker_wait_ms from now. */
 struct timespec pra__wait_end(const pra_server *s);
+/* Waits up to that; NULL with err filled if there is none by then. */
 pra__worker *pra__worker_take(pra_server *s, pra_error *err);
 void pra__worker_give(pra_server *s, pra__worker *w);
 
@@ -213,9 +216,9 @@ bool pra__stream_answer(pra__conn *c, pra__worker *w);
 /* head.c */
 /* libmicrohttpd in use takes heads that are to be refused. */
 bool pra__has_lenient_heads(void);
-/* Fills headers, body_announced, chunked and expects of c from the request's head. *wrong: NULL, or
- * why it is to be refused, static; then the connection must end. Returns false if there was no
- * memory. */
+/* Fills headers, head_bytes, body_announced, chunked and expects of c from the request's head.
+ * *wrong: NULL, or why it is to be refused, static; then the connection must end. Returns false if
+ * there was no memory. */
 bool pra__head_read(pra__conn *c, const char *version, const char **wrong);
 /* Adds a header to those that were read; false if there was no memory. */
 bool pra__head_add(pra__conn *c, pra_header header);

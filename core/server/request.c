@@ -360,11 +360,11 @@ void pra__request_completed(void *cls, struct MHD_Connection *mhd, void **contex
         MHD_destroy_response(c->answer.response);
     c->answer = (pra__answer){NULL, 0};
     pra__entrance_leave(c);
-    c->header_count = 0;
-    c->body_total = c->body_announced = 0;
-    c->linger = c->chunked = c->expects = c->is_read = false;
     atomic_store(&c->streaming, false);
     pra__conn_done(c);
+    c->header_count = c->head_bytes = 0;
+    c->body_total = c->body_announced = 0;
+    c->linger = c->chunked = c->expects = c->is_read = false;
     if (linger)
         pra__conn_linger(c);
 }

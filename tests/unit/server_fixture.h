@@ -249,7 +249,8 @@ static inline void prepare(struct fixture *f)
     atomic_store(&allowed, -1);
 }
 
-static inline void start(struct fixture *f)
+/* Listens, and serves nobody until start_server. */
+static inline void prepare_server(struct fixture *f)
 {
     static const char *const any_port[] = {"127.0.0.1:0"};
     pra_storage storage = {f->vtbl, &f->store};
@@ -259,9 +260,20 @@ static inline void start(struct fixture *f)
     f->opts.listen_cstr = any_port;
     f->opts.listen_count = 1;
     assert_int_equal(pra_server_new(&counted, f->handler, &f->opts, &f->server, &err), PRA_OK);
-    assert_int_equal(pra_server_start(f->server, &err), PRA_OK);
     f->port = pra_server_port(f->server, 0);
     assert_int_not_equal(f->port, 0);
+}
+
+static inline void start_server(struct fixture *f)
+{
+    pra_error err = {0};
+    assert_int_equal(pra_server_start(f->server, &err), PRA_OK);
+}
+
+static inline void start(struct fixture *f)
+{
+    prepare_server(f);
+    start_server(f);
 }
 
 static inline void finish(struct fixture *f)

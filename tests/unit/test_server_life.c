@@ -59,6 +59,68 @@ static void slow_heads_bodies_and_idle_connections_are_cut_off(void **state)
     finish(&f);
 }
 
+/* A head that begins before there is anything to see its first byte by: together with the request
+ * before it, or before the connection is accepted. */
+static void heads_that_begin_early_are_cut_off(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct http_client early, joined;
+    char text[256];
+    prepare(&f);
+    f.opts.header_timeout_ms = 100;
+    prepare_server(&f);
+    http_open(&early, f.port);
+    assert_true(http_send_text(&early, "POST /wri"));
+    start_server(&f);
+    assert_true(http_ends(&early));
+    http_close(&early);
+    for (int status = 0; status != 204; http_close(&joined)) { /* as open_used */
+        int len = snprintf(text, sizeof(text),
+                           "POST /write HTTP/1.1\r\nHost: a\r\n" PROTO "Content-Length: %d\r\n\r\n",
+                           (int)WRITE_LEN);
+        memcpy(text + len, write_body, WRITE_LEN);
+        memcpy(text + len + WRITE_LEN, "POST /wri", 9);
+        http_open(&joined, f.port);
+        assert_true(http_send(&joined, text, (size_t)len + WRITE_LEN + 9));
+        status = status_of(&joined);
+        assert_true(http_ends(&joined));
+    }
+    finish(&f);
+}
+
+/* Two requests that come together, and a third after a while. */
+static bool may_be_idle_between_requests(const struct fixture *f)
+{
+    struct http_client c;
+    static const char ready[] = "GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n";
+    char two[2 * sizeof(ready)];
+    (void)snprintf(two, sizeof(two), "%s%s", ready, ready);
+    http_open(&c, f->port);
+    (void)http_send_text(&c, two);
+    bool served = status_of(&c) == 200 && status_of(&c) == 200;
+    pause_ms(500);
+    served = served && post(&c, write_body, WRITE_LEN) == 204;
+    pause_ms(500);
+    served = served && post(&c, write_body, WRITE_LEN) == 204;
+    http_close(&c);
+    return served;
+}
+
+/* Between whole requests the header timeout does not count. */
+static void connections_may_be_idle_between_requests(void **state)
+{
+    (void)state;
+    struct fixture f;
+    int tries = 20; /* this program may be as slow as the clients that are to be cut off */
+    prepare(&f);
+    f.opts.header_timeout_ms = 250;
+    start(&f);
+    while (!may_be_idle_between_requests(&f))
+        assert_int_not_equal(--tries, 0);
+    finish(&f);
+}
+
 /* One byte after the other, until the server ends the connection. */
 static void trickling_does_not_extend_a_deadline(void **state)
 {
@@ -695,6 +757,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_heads_bodies_and_idle_connections_are_cut_off),
+        cmocka_unit_test(heads_that_begin_early_are_cut_off),
+        cmocka_unit_test(connections_may_be_idle_between_requests),
         cmocka_unit_test(trickling_does_not_extend_a_deadline),
         cmocka_unit_test(idle_and_slow_connections_do_not_hold_up_others),
         cmocka_unit_test(slow_readers_hold_no_worker),
