@@ -908,7 +908,7 @@ enum {
      * and the sender is told with 400 [W-21]. */
     PRA_STORAGE_HISTOGRAMS = 2,
     /** write keeps exemplars. Without this the handler refuses those of remote write 2.0 likewise;
-     * 1.0 lets them go unsaid. */
+     * 1.0 lets them go unsaid, bad ones too. */
     PRA_STORAGE_EXEMPLARS = 4
 };
 

@@ -154,6 +154,30 @@ static void W26_version_1_has_none(void **state)
     hosted_free(h);
 }
 
+/* Nor do bad ones make the request a bad one: with whom they are kept they do. */
+static void W21_bad_exemplars_of_version_1_matter_where_they_are_kept(void **state)
+{
+    (void)state;
+    const pra_label up[] = {{S("__name__"), S("up")}};
+    const pra_label bad[] = {{S("a\xff"), S("1")}};
+    for (uint32_t flags = 0; flags <= PRA_STORAGE_EXEMPLARS; flags += PRA_STORAGE_EXEMPLARS) {
+        struct picky picky = {0};
+        pra_storage_vtbl vtbl;
+        pra_write_request *request;
+        const int64_t t = 1;
+        const double v = 1;
+        struct hosted *h = over(&picky, &vtbl, flags, NULL);
+        assert_int_equal(pra_write_request_new(NULL, &request), PRA_OK);
+        assert_int_equal(pra_write_request_add_series(request, up, 1), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(request, &t, &v, NULL, 1), PRA_OK);
+        assert_int_equal(pra_write_request_add_exemplar(request, bad, 1, 1, t), PRA_OK);
+        hosted_post_write(h, PRA_WRITE_V1, request, driven);
+        check_answer(h, flags ? 400 : 204);
+        assert_int_equal(picky.writes, 1);
+        hosted_free(h);
+    }
+}
+
 static void W09_empty_requests_of_both_versions(void **state)
 {
     (void)state;
@@ -300,6 +324,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(W25_counts_by_what_the_storage_keeps_and_refuses),
         cmocka_unit_test(W26_version_1_has_none),
+        cmocka_unit_test(W21_bad_exemplars_of_version_1_matter_where_they_are_kept),
         cmocka_unit_test(W09_empty_requests_of_both_versions),
         cmocka_unit_test(W10_metadata_alone_is_a_request),
         cmocka_unit_test(W04_a_message_that_is_not_accepted),

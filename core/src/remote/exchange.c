@@ -215,12 +215,14 @@ static int decode_write(pra_exchange *x)
     x->stats.histograms = columns.histogram_count;
     x->stats.exemplars = columns.exemplar_count;
     x->stats.metadata = columns.metadata_count;
+    const int keeps_exemplars = (x->handler->vtbl.flags & PRA_STORAGE_EXEMPLARS) != 0;
     pra__write_result_init(&x->result, x->write);
+    x->result.ignores_exemplars = !keeps_exemplars && x->version == PRA_WRITE_V1;
     (void)pra_write_request_canonicalize(x->write, x->handler->canonical_flags,
                                          pra__write_result_reject_canonical, &x->result);
     if (!(x->handler->vtbl.flags & PRA_STORAGE_HISTOGRAMS))
         pra__write_result_reject_histograms(&x->result);
-    if (!(x->handler->vtbl.flags & PRA_STORAGE_EXEMPLARS) && x->version == PRA_WRITE_V2)
+    if (!keeps_exemplars && x->version == PRA_WRITE_V2)
         pra__write_result_reject_exemplars(&x->result);
     x->phase = PRA_STEP_WRITE;
     return PRA_OK;

@@ -119,6 +119,8 @@ void pra__write_result_reject_canonical(void *ctx, int32_t kind, const pra_serie
 {
     pra_write_result *result = ctx;
     (void)index;
+    if (kind == PRA_DATUM_EXEMPLAR && result->ignores_exemplars)
+        return;
     if (kind == PRA_DATUM_SERIES)
         count_series(result, series);
     else

@@ -12,6 +12,7 @@ struct pra_write_result {
     uint64_t rejected[PRA__DATUM_KINDS];
     uint64_t rejected_series; /* taken out before the storage saw them */
     uint64_t refusals;        /* calls, of which the first PRA__REASONS are kept as text */
+    int ignores_exemplars;    /* bad ones are not refused, where good ones are not kept either */
     size_t reason_count;
     char reasons[PRA__REASONS][PRA__REASON_BYTES];
 };
