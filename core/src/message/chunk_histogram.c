@@ -56,11 +56,6 @@ static uint64_t zero_bits(const struct pra__histogram_view *v)
     return zero_is_float == is_float(v) ? v->h.zero_count_bits : 0;
 }
 
-static int inside(pra_range range, size_t count)
-{
-    return range.start <= count && range.count <= count - range.start;
-}
-
 static int buckets_fit(const struct pra__histogram_view *v, int side)
 {
     uint64_t sum = 0;
@@ -107,13 +102,7 @@ static int view(struct pra__histogram_view *v, const pra_columns *c, size_t inde
         view_stale(v);
         return PRA_OK;
     }
-    if (!inside(h->positive_spans, c->bucket_span_count) ||
-        !inside(h->negative_spans, c->negative_bucket_span_count) ||
-        !inside(h->positive_deltas, c->positive_delta_count) ||
-        !inside(h->negative_deltas, c->negative_delta_count) ||
-        !inside(h->positive_counts, c->positive_count_count) ||
-        !inside(h->negative_counts, c->negative_count_count) ||
-        !inside(h->custom_values, c->custom_value_count) || !pra__schema_known(h->schema))
+    if (pra__check_bucket_ranges(c, h) || !pra__schema_known(h->schema))
         return PRA_ERR_HISTOGRAM;
     view_buckets(v, c);
     return buckets_fit(v, 0) && buckets_fit(v, 1) ? PRA_OK : PRA_ERR_HISTOGRAM;
@@ -144,18 +133,11 @@ static int same_layout(const struct pra__histogram_chunk *chunk,
            same_bytes(&known, v->bounds, v->bound_count * sizeof(double));
 }
 
-static double as_double(uint64_t bits)
-{
-    double v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-}
-
 static int number_fell(const struct pra__histogram_chunk *chunk,
                        const union pra__chunk_number *before, uint64_t bits)
 {
     if (chunk->type == PRA_CHUNK_FLOAT_HISTOGRAM)
-        return as_double(bits) < as_double(before->value.bits);
+        return pra__double_of(bits) < pra__double_of(before->value.bits);
     return bits < before->last;
 }
 
@@ -167,7 +149,7 @@ static int bucket_fell(const struct pra__histogram_chunk *chunk,
     uint64_t was = 0, is = 0;
     for (size_t i = 0; i < v->bucket_count[side]; i++) {
         if (is_float(v)) {
-            if (v->counts[side][i] < as_double(numbers[first + i].value.bits))
+            if (v->counts[side][i] < pra__double_of(numbers[first + i].value.bits))
                 return 1;
             continue;
         }

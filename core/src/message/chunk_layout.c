@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message/chunk_layout.h"
 
-#include <string.h>
-
 int pra__schema_known(int64_t schema)
 {
     return schema == PRA__SCHEMA_CUSTOM || (schema >= -9 && schema <= 52);
@@ -27,19 +25,12 @@ static void put_zero_threshold(struct pra__bit_writer *w, const double *threshol
     }
 }
 
-static double of_bits(uint64_t bits)
-{
-    double v;
-    memcpy(&v, &bits, sizeof(v));
-    return v;
-}
-
 double pra__get_zero_threshold(struct pra__bit_reader *r)
 {
     uint64_t byte = pra__get_bits(r, 8);
     if (byte == 0)
         return 0;
-    return of_bits(byte == 255 ? pra__get_many_bits(r, 64) : (byte + FIRST_EXPONENT) << 52);
+    return pra__double_of(byte == 255 ? pra__get_many_bits(r, 64) : (byte + FIRST_EXPONENT) << 52);
 }
 
 /* Thousandths up to 33,554.430 take at most four bytes; 0 stands before any other number. */
@@ -60,7 +51,7 @@ static void put_bound(struct pra__bit_writer *w, const double *bound)
 double pra__get_bound(struct pra__bit_reader *r)
 {
     uint64_t v = pra__get_varbit_unsigned(r);
-    return v ? (double)(v - 1) / 1000 : of_bits(pra__get_many_bits(r, 64));
+    return v ? (double)(v - 1) / 1000 : pra__double_of(pra__get_many_bits(r, 64));
 }
 
 void pra__put_layout(struct pra__bit_writer *w, const struct pra__histogram_view *v)

@@ -224,35 +224,32 @@ pra_range *pra__bucket_range(pra_histogram *h, int i)
     return (pra_range *)((char *)h + offsetof(pra_histogram, positive_spans)) + i;
 }
 
-const void *pra__bucket_source(const pra_columns *columns, int i, size_t *count)
+const void *pra__bucket_source(const pra_columns *columns, int i)
 {
-    const struct {
-        const void *data;
-        size_t count;
-    } sources[PRA__BUCKET_COLUMNS] = {
-        {columns->bucket_spans, columns->bucket_span_count},
-        {columns->negative_bucket_spans, columns->negative_bucket_span_count},
-        {columns->positive_deltas, columns->positive_delta_count},
-        {columns->negative_deltas, columns->negative_delta_count},
-        {columns->positive_counts, columns->positive_count_count},
-        {columns->negative_counts, columns->negative_count_count},
-        {columns->custom_values, columns->custom_value_count},
+    const void *const sources[PRA__BUCKET_COLUMNS] = {
+        columns->bucket_spans,    columns->negative_bucket_spans, columns->positive_deltas,
+        columns->negative_deltas, columns->positive_counts,       columns->negative_counts,
+        columns->custom_values,
     };
-    *count = sources[i].count;
-    return sources[i].data;
+    return sources[i];
 }
 
-int pra__check_bucket_ranges(const pra_columns *columns, const pra_histogram *h)
+static int inside(pra_range range, size_t count)
 {
-    pra_histogram copy = *h;
-    for (int i = 0; i < PRA__BUCKET_COLUMNS; i++) {
-        const pra_range *range = pra__bucket_range(&copy, i);
-        size_t count;
-        (void)pra__bucket_source(columns, i, &count);
-        if (range->start > count || range->count > count - range->start)
-            return PRA_ERR_INVALID_ARG;
-    }
-    return PRA_OK;
+    return range.start <= count && range.count <= count - range.start;
+}
+
+int pra__check_bucket_ranges(const pra_columns *c, const pra_histogram *h)
+{
+    return inside(h->positive_spans, c->bucket_span_count) &&
+                   inside(h->negative_spans, c->negative_bucket_span_count) &&
+                   inside(h->positive_deltas, c->positive_delta_count) &&
+                   inside(h->negative_deltas, c->negative_delta_count) &&
+                   inside(h->positive_counts, c->positive_count_count) &&
+                   inside(h->negative_counts, c->negative_count_count) &&
+                   inside(h->custom_values, c->custom_value_count)
+               ? PRA_OK
+               : PRA_ERR_INVALID_ARG;
 }
 
 int pra__histogram_begin(struct pra__columns *c, pra_histogram *h)

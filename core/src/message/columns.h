@@ -145,8 +145,8 @@ enum { PRA__BUCKET_COLUMNS = 7 };
 extern const enum pra__column_id pra__bucket_columns[PRA__BUCKET_COLUMNS];
 pra_range *pra__bucket_range(pra_histogram *h, int i);
 
-/* The array of columns that range number i of a histogram is of, and its length. */
-const void *pra__bucket_source(const pra_columns *columns, int i, size_t *count);
+/* The array of columns that range number i of a histogram is of. */
+const void *pra__bucket_source(const pra_columns *columns, int i);
 
 /* PRA_ERR_INVALID_ARG if a range is outside of its array. */
 int pra__check_bucket_ranges(const pra_columns *columns, const pra_histogram *h);

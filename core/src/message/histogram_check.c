@@ -5,9 +5,10 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <string.h>
 
 #include "base/error.h"
+#include "message/columns.h"
+#include "wire/bits.h"
 
 int pra_histogram_is_stale(const pra_histogram *histogram)
 {
@@ -94,17 +95,10 @@ static int check_float_counts(const struct pra__buckets *side, pra_error *why)
     return PRA_OK;
 }
 
-static double as_double(uint64_t bits)
-{
-    double value;
-    memcpy(&value, &bits, sizeof(value));
-    return value;
-}
-
 /* As Prometheus reads it, a zero count of the other kind than count is 0. */
 static double float_zero_count(const pra_histogram *h)
 {
-    return h->flags & PRA_HISTOGRAM_ZERO_FLOAT ? as_double(h->zero_count_bits) : 0;
+    return h->flags & PRA_HISTOGRAM_ZERO_FLOAT ? pra__double_of(h->zero_count_bits) : 0;
 }
 
 static uint64_t integer_zero_count(const pra_histogram *h)
@@ -145,9 +139,9 @@ static int check_float(const pra_histogram *h, const struct pra__buckets *positi
         return pra__error(why, PRA_ERR_HISTOGRAM, 0,
                           "the zero bucket has count %g, but counts must not be negative",
                           float_zero_count(h));
-    if (as_double(h->count_bits) < 0)
+    if (pra__double_of(h->count_bits) < 0)
         return pra__error(why, PRA_ERR_HISTOGRAM, 0, "count is %g, but must not be negative",
-                          as_double(h->count_bits));
+                          pra__double_of(h->count_bits));
     return check_float_counts(positive, why);
 }
 
@@ -248,24 +242,13 @@ int pra__histogram_check(const pra_columns *columns, const pra_histogram *h, pra
                                           : check_integer(h, &positive, &negative, why);
 }
 
-static int inside(pra_range range, size_t count)
-{
-    return range.start <= count && range.count <= count - range.start;
-}
-
 int pra_histogram_validate(const pra_columns *columns, size_t index, pra_error *why)
 {
     if (!columns || columns->size < offsetof(pra_columns, metadata) ||
         index >= columns->histogram_count)
         return pra_error_set_cstr(why, PRA_ERR_INVALID_ARG, "there is no such histogram");
     const pra_histogram *h = &columns->histograms[index];
-    if (!inside(h->positive_spans, columns->bucket_span_count) ||
-        !inside(h->negative_spans, columns->negative_bucket_span_count) ||
-        !inside(h->positive_deltas, columns->positive_delta_count) ||
-        !inside(h->negative_deltas, columns->negative_delta_count) ||
-        !inside(h->positive_counts, columns->positive_count_count) ||
-        !inside(h->negative_counts, columns->negative_count_count) ||
-        !inside(h->custom_values, columns->custom_value_count))
+    if (pra__check_bucket_ranges(columns, h))
         return pra_error_set_cstr(why, PRA_ERR_INVALID_ARG,
                                   "a range of the histogram lies outside its column");
     return pra__histogram_check(columns, h, why);

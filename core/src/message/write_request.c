@@ -290,9 +290,8 @@ int pra_write_request_add_histogram(pra_write_request *req, const pra_columns *c
         return rc;
     for (int i = 0; i < PRA__BUCKET_COLUMNS; i++) {
         pra_range *range = pra__bucket_range(&from, i);
-        size_t count;
-        pra__columns_append(c, pra__bucket_columns[i], pra__bucket_source(columns, i, &count),
-                            range->start, range->count);
+        pra__columns_append(c, pra__bucket_columns[i], pra__bucket_source(columns, i), range->start,
+                            range->count);
         *range = *pra__bucket_range(&to, i);
     }
     pra__histogram_end(c, &from);

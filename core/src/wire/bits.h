@@ -25,6 +25,13 @@ static inline uint64_t pra__bits_of(const double *value)
     return bits;
 }
 
+static inline double pra__double_of(uint64_t bits)
+{
+    double value;
+    memcpy(&value, &bits, sizeof(value));
+    return value;
+}
+
 /* ---- writing: the caller has made room for what is written and PRA__BITS_OVERRUN bytes more */
 
 enum { PRA__BITS_OVERRUN = 8 };
