@@ -250,6 +250,27 @@ static int read_tls(pra__door *d, pra__rules *rules, pra_error *err)
     return PRA_OK;
 }
 
+/* Whether the rules of this moment may be followed by these. A file that is being written looks
+ * like one that asks nobody. */
+static int check_change(const pra__door *d, const pra__rules *rules, pra_error *err)
+{
+    const pra__rules *now = d->current;
+    if (!now)
+        return PRA_OK;
+    if (rules->has_tls != d->has_tls)
+        return bad_line(err, d->config_path, 1,
+                        d->has_tls ? "TLS cannot be switched off while the server runs: restart it"
+                                   : "TLS cannot be switched on while the server runs: restart it");
+    if (pra__rules_ask(now) && !pra__rules_ask(rules))
+        return bad_line(err, d->config_path, 1,
+                        "passwords cannot be switched off while the server runs: restart it");
+    if (pra__tls_needs_client(&now->config.tls) && !pra__tls_needs_client(&rules->config.tls))
+        return bad_line(err, d->config_path, 1,
+                        "client certificates cannot be switched off while the server runs: restart "
+                        "it");
+    return PRA_OK;
+}
+
 static int read_rules(pra__door *d, pra__rules *rules, pra_error *err)
 {
     pra_str text;
@@ -264,11 +285,7 @@ static int read_rules(pra__door *d, pra__rules *rules, pra_error *err)
     }
     if (d->tokens_path[0] && !rc)
         rc = read_tokens(d, rules, err);
-    if (!rc && d->current && rules->has_tls != d->has_tls)
-        rc = bad_line(err, d->config_path, 1,
-                      d->has_tls ? "TLS cannot be switched off while the server runs: restart it"
-                                 : "TLS cannot be switched on while the server runs: restart it");
-    return rc;
+    return rc ? rc : check_change(d, rules, err);
 }
 
 void pra__rules_release(pra__rules *rules, const pra_alloc *alloc)
@@ -336,10 +353,13 @@ static void look(pra__door *d)
         return;
     pra__rules *next = NULL;
     pra_error err = {0};
-    if (load(d, &next, &err))
+    int rc = load(d, &next, &err);
+    if (rc)
         complain(d, &err);
     else
         install(d, next);
+    if (rc == PRA_ERR_NOMEM && d->stamp_count)
+        d->stamps[0].young = true; /* nothing is wrong with the files: try again */
 }
 
 pra__rules *pra__door_rules(pra__door *door)

@@ -7,7 +7,9 @@
  * is another. A connection keeps the rules that its TLS began with, a request those that it was let
  * in by. If the files cannot be used, that is logged once and the rules before stay in force:
  * certificates and their keys are replaced one after the other, and in between nobody is to be
- * turned away. (Prometheus' own servers refuse everybody until the files are right.)
+ * turned away. (Prometheus' own servers refuse everybody until the files are right.) Nor do files
+ * that ask nobody any more replace rules that ask everybody: that is how one that is just being
+ * written looks. (Prometheus lets everybody in then.)
  */
 #ifndef PRA_SERVER_DOOR_H
 #define PRA_SERVER_DOOR_H

@@ -3,6 +3,7 @@
  * wrong passwords do to others. The program's tests (tests/cli/test_door.py) have the rest. */
 #include "server_fixture.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -190,6 +191,38 @@ static void a_connection_may_be_idle_after_its_handshake(void **state)
     remove_files(&fs);
 }
 
+/* A file as it is in the middle of being written, and one that cannot be read for lack of memory.
+ */
+static void a_change_of_files_leaves_nobody_in_by_accident(void **state)
+{
+    (void)state;
+    static const char *const halves[] = {"", "basic_auth_users:\n", "# only this\n",
+                                         "rate_limit: {interval: 1ns, burst: 100}\n"};
+    static const char bob[] = "basic_auth_users: {bob: " CHEAP "}\n";
+    const struct timespec long_ago[] = {{1000000000, 0}, {1000000000, 0}};
+    struct fixture f;
+    struct files fs;
+    make_files(&fs);
+    prepare(&f);
+    f.opts.web_config_file_cstr = fs.config;
+    start(&f);
+    for (size_t i = 0; i < sizeof(halves) / sizeof(halves[0]); i++) {
+        put(fs.config, halves[i]);
+        assert_int_equal(write_as(&f, ""), 401);
+        assert_int_equal(write_as(&f, ALICE), 204);
+    }
+    for (long room = 0; room < 12; room++) {
+        put(fs.config, room % 2 ? bob : "basic_auth_users: {alice: " CHEAP "}\n");
+        assert_int_equal(utimensat(AT_FDCWD, fs.config, long_ago, 0), 0);
+        atomic_store(&allowed, room);
+        (void)write_as(&f, "");
+        atomic_store(&allowed, -1);
+        assert_int_equal(write_as(&f, ALICE), room % 2 ? 401 : 204);
+    }
+    finish(&f);
+    remove_files(&fs);
+}
+
 /* ---- many wrong passwords */
 
 struct guesser {
@@ -350,6 +383,7 @@ int main(void)
         cmocka_unit_test(the_storage_is_told_who_writes),
         cmocka_unit_test(a_handshake_may_not_take_longer_than_a_head),
         cmocka_unit_test(a_connection_may_be_idle_after_its_handshake),
+        cmocka_unit_test(a_change_of_files_leaves_nobody_in_by_accident),
         cmocka_unit_test(guessing_does_not_keep_others_out),
         cmocka_unit_test(checks_have_turns),
         cmocka_unit_test(memory_that_runs_out_is_said_and_given_back),
