@@ -276,9 +276,9 @@ typedef struct pra_limits {
     uint64_t max_body_bytes;    /**< compressed body; default 32 MiB */
     uint64_t max_decoded_bytes; /**< declared snappy length; default 32 MiB, at most 4 GiB - 1 */
     uint64_t max_memory_bytes;  /**< decoded body plus all structures made from it; also the strings
-                                   that  the references of a remote write 2.0 request stand for, each
-                                   counted  as often as it is used; also the labels of the series that
-                                   a read  lists (pra_series_list); default 128 MiB */
+                                   that the references of a remote write 2.0 request stand for, each
+                                   counted as often as it is used; also the labels of the series
+                                   that a read lists (pra_series_list); default 128 MiB */
     uint64_t max_labels_per_series; /**< default 1,000 */
     uint64_t max_label_name_bytes;  /**< default 64 KiB */
     uint64_t max_label_value_bytes; /**< default 1 MiB */

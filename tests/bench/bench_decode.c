@@ -68,7 +68,8 @@ static void run_canonicalize(void *ctx)
 {
     decode_bench *b = ctx;
     decode_block(b);
-    bench_require(pra_write_request_canonicalize(b->request, 0, NULL, NULL) == 0, "series rejected");
+    bench_require(pra_write_request_canonicalize(b->request, 0, NULL, NULL) == 0,
+                  "series rejected");
 }
 
 static void run_consume(void *ctx)

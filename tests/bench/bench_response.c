@@ -133,8 +133,8 @@ static const pra_storage_vtbl storage_entries = {
 
 static pra_buffer *ask_for(int32_t type)
 {
-    pra_read_request *request;
-    pra_buffer *message, *body;
+    pra_read_request *request = NULL;
+    pra_buffer *message = NULL, *body = NULL;
     bench_require(pra_read_request_new(NULL, &request) == PRA_OK &&
                       pra_buffer_new(NULL, &message) == PRA_OK &&
                       pra_buffer_new(NULL, &body) == PRA_OK &&

@@ -284,8 +284,8 @@ static void fill(const scenario *s)
 
 static bench_bytes streamed_request(void)
 {
-    pra_read_request *request;
-    pra_buffer *message;
+    pra_read_request *request = NULL;
+    pra_buffer *message = NULL;
     bench_require(
         pra_read_request_new(NULL, &request) == PRA_OK &&
             pra_buffer_new(NULL, &message) == PRA_OK &&
@@ -328,8 +328,8 @@ static void read_streamed(pra_exchange *x, const scenario *s)
 static void run_streamed(const scenario *s)
 {
     pra_storage storage;
-    pra_handler *handler;
-    pra_exchange *x;
+    pra_handler *handler = NULL;
+    pra_exchange *x = NULL;
     remove_files();
     fill(s);
     bench_require(pra_store_sqlite_open(NULL, path, NULL, &storage, NULL) == PRA_OK &&
