@@ -79,6 +79,35 @@ describe("serving:", function()
     end)
   end)
 
+  describe("a storage of histograms", function()
+    local text = [[
+      local kept
+      local storage = { threads = 1, histograms = true, exemplars = true }
+      function storage.write(_, request)
+        for series, number in request:series() do
+          if #series.exemplars == 1 then kept = series else request:reject(number, "no exemplar") end
+        end
+      end
+      function storage.process_query() return { kept } end
+      return assert(pra.serve { listen = "127.0.0.1:0", storage = storage, max_concurrent_reads = 2 })
+    ]]
+
+    for name, start in pairs { ["pra.serve"] = interpret, ["pra serve"] = serve } do
+      it("works in " .. name, function()
+        local server = start(script("histograms.lua", text))
+        local exemplars = { { labels = {}, value = 1.0, timestamp = 7 } }
+        local series = { labels = { __name__ = "up" }, exemplars = exemplars, raw = wire.histogram(7) }
+        assert.same({ 204 }, (server:post(wire.write { series })))
+        series.exemplars[2] = exemplars[1]
+        assert.same({ 400 }, (server:post(wire.write { series })))
+        local status, answer = server:ask { { "=", "__name__", "up" } }
+        assert.equal(200, status)
+        assert.equal(1, #answer[1].histograms)
+        assert.equal(0, server:stop(), server:log())
+      end)
+    end
+  end)
+
   describe("a script that fails", function()
     local text = [[
       local count = 0

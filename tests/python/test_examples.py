@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import http.client
+import importlib
 import re
 import signal
 import subprocess
@@ -13,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
+import prom_remote_api as pra
 import wire
+from hosts import WsgiHost
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "python" / "examples"
 _libc = ctypes.CDLL(None)
@@ -24,7 +27,7 @@ def die_with_parent() -> None:
     _libc.prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
 
 
-@pytest.fixture(params=["memory_backend.py 127.0.0.1:0", "wsgi_app.py 0"])
+@pytest.fixture(params=["memory_backend.py 127.0.0.1:0", "histograms_backend.py 127.0.0.1:0", "wsgi_app.py 0"])
 def port(request: pytest.FixtureRequest) -> Iterator[int]:
     script, argument = request.param.split()
     command = [sys.executable, "-u", EXAMPLES / script, argument]
@@ -40,7 +43,7 @@ def port(request: pytest.FixtureRequest) -> Iterator[int]:
         yield int(found[1])
         process.send_signal(signal.SIGTERM)
         process.stdout.read()
-    assert process.returncode == (0 if script == "memory_backend.py" else -signal.SIGTERM)
+    assert process.returncode == (-signal.SIGTERM if script == "wsgi_app.py" else 0)
 
 
 def post(port: int, path: str, message: bytes, tenant: str) -> tuple[int, bytes]:
@@ -63,6 +66,24 @@ def test_write_and_read_back(port: int) -> None:
     assert wire.read_response(wire.uncompress(content)) == [[(up, [(2, 0.0)])]]
     content = post(port, "/api/v1/read", request, "b")[1]
     assert wire.read_response(wire.uncompress(content)) == [[]]
+
+
+def test_the_one_that_keeps_histograms(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    storage = importlib.import_module("histograms_backend").Everything()
+    host = WsgiHost(storage)
+    up = {"__name__": "up"}
+    sent = pra.Histogram(timestamp=5, count=3, sum=1.5, positive_spans=[(0, 2)], positive_buckets=[1, 2])
+    exemplar = ({"trace_id": "abc"}, 0.5, 4)
+    full = {"labels": up, "samples": [(3, 1.0, 0)], "histograms": [sent.encode()], "exemplars": [exemplar]}
+    assert host.write_v2(full).status == 204
+    wrong = {"labels": up | {"trace_id": "abc"}, "samples": [(3, 1.0, 0)]}
+    assert "belongs into an exemplar" in host.write_v2(full, wrong).text
+    answer = host.read(wire.query(0, 9, [("__name__", "=", "up")]))
+    assert answer.results == [[(up, [(3, 1.0)])]]
+    ((raw,),) = wire.read_histograms(wire.uncompress(answer.body))
+    assert pra.Histogram.decode(raw) == sent
+    assert storage.traces[0] == ("", up, {"trace_id": "abc"}, 0.5)
 
 
 def test_the_backend_is_short() -> None:

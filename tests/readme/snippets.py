@@ -9,6 +9,7 @@
 <!-- run: door.yml -->        added to a configuration, for writing to that command
 <!-- run: console -->         commands after "$ ", each with what it prints (numbers may differ)
 <!-- run: c --> python, lua   a storage, started and then written to
+<!-- run: python part -->    a part of an example, which tests/python runs
 <!-- run: ctest NAME -->      something that takes long; the ctest test NAME does it
 """
 

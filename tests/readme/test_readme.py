@@ -20,7 +20,7 @@ from snippets import ROOT, only, snippets
 
 PORT = 9201
 KINDS = ("serve", "prometheus.yml", "prometheus", "console", "web.yml", "door", "door.yml",
-         "c", "python", "lua")
+         "c", "python", "python part", "lua")
 
 
 def test_every_snippet_says_how_it_is_run():
@@ -182,6 +182,11 @@ def test_script(processes, tmp_path, language):
     assert process.port() == PORT
     write_and_read_one()
     process.stop()
+
+
+def test_part_of_an_example():
+    example = ROOT / "python" / "examples" / "histograms_backend.py"
+    assert only("python part").text in example.read_text(), f"not what is in {example}"
 
 
 def test_embedding_example(tmp_path):
