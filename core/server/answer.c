@@ -109,22 +109,22 @@ static struct large *large_new(pra_server *s, size_t len)
     if (atomic_fetch_add(pending, len) + len <= s->opts.max_pending_bytes)
         l = pra__take(s, NULL, 0, sizeof(*l) + len);
     if (l)
-        *l = (struct large){.server = s};
+        *l = (struct large){.server = s, .len = len};
     else
         atomic_fetch_sub(pending, len);
     return l;
 }
 
-static int fill_large(struct large *l, pra_exchange *x)
+/* false: the answer is not as long as it said. */
+static bool fill_large(struct large *l, pra_exchange *x)
 {
     const void *piece = NULL;
-    size_t len = 0;
-    int rc;
-    while ((rc = pra_exchange_body(x, &piece, &len)) == PRA_OK) {
-        memcpy(l->bytes + l->len, piece, len);
-        l->len += len;
+    size_t at = 0, len = 0;
+    while (pra_exchange_body(x, &piece, &len) == PRA_OK && len <= l->len - at) {
+        memcpy(l->bytes + at, piece, len);
+        at += len;
     }
-    return rc;
+    return at == l->len;
 }
 
 static void answer_large(pra__answer *out, pra_server *s, pra_exchange *x, size_t length)
@@ -135,7 +135,11 @@ static void answer_large(pra__answer *out, pra_server *s, pra_exchange *x, size_
         no_answer(out, "too many large answers are being sent");
         return;
     }
-    (void)fill_large(l, x);
+    if (!fill_large(l, x)) {
+        free_large(l);
+        no_answer(out, "the answer broke off");
+        return;
+    }
     out->status = (unsigned)pra_exchange_status(x);
     out->response =
         MHD_create_response_from_callback(l->len, BLOCK_BYTES, read_large, l, free_large);

@@ -219,8 +219,10 @@ static void refuse_large(pra__conn *c, pra_error *why)
     int n = snprintf(digits, sizeof(digits), "%" PRIu64, c->body_total);
     pra_header length = {{"Content-Length", 14}, {digits, (size_t)n}};
     (void)pra_error_set_cstr(why, PRA_ERR_BODY_TOO_LARGE, pra_strerror(PRA_ERR_BODY_TOO_LARGE));
-    if (pra__head_add(c, length))
+    if (pra__head_add(c, length)) {
         check_head(c, why);
+        c->header_count--; /* its digits are not to be looked at later */
+    }
     if (!stands(c))
         refuse(c, 413, pra_error_name(why->code), why->message);
 }
