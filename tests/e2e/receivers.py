@@ -123,6 +123,13 @@ def interpreter_env():
     return env
 
 
+def _histograms_in_python(processes, workdir):
+    interpreter, _ = script("python")
+    example = ROOT / "python" / "examples" / "histograms_backend.py"
+    return Receiver(processes, workdir, "receiver", lambda listen: [interpreter, example, listen],
+                    env=interpreter_env())
+
+
 RECEIVERS = {
     "prometheus": PrometheusReceiver,
     "current": lambda processes, workdir: PrometheusReceiver(processes, workdir, native.PROMETHEUS),
@@ -132,4 +139,7 @@ RECEIVERS = {
     "lua": _script("lua"),
     "serve_lua": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/memory_backend.lua",
                         BUILD / "lua" / "prom_remote_api" / "core.so"),
+    "python_histograms": _histograms_in_python,
+    "lua_histograms": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/histograms_backend.lua",
+                             BUILD / "lua" / "prom_remote_api" / "core.so"),
 }

@@ -72,11 +72,13 @@ describe("serving:", function()
       end
     end)
 
-    it("runs in pra serve", function()
-      local server = serve(example)
-      round_trip(server)
-      assert.equal(0, server:stop(), server:log())
-    end)
+    for _, path in ipairs { example, (example:gsub("memory", "histograms")) } do
+      it("runs in pra serve: " .. path:match("[^/]+$"), function()
+        local server = serve(path)
+        round_trip(server)
+        assert.equal(0, server:stop(), server:log())
+      end)
+    end
   end)
 
   describe("a storage of histograms", function()
