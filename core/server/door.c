@@ -84,7 +84,12 @@ static int cannot_read(pra_error *err, const char *path, const char *why)
 
 static int read_all(int fd, const struct stamp *s, pra_arena *arena, pra_str *out, pra_error *err)
 {
-    size_t len = 0, cap = S_ISREG(s->as.st_mode) ? (size_t)s->as.st_size + 1 : 64 << 10;
+    struct stat as;
+    if (fstat(fd, &as))
+        return cannot_read(err, s->path, strerror(errno));
+    if (S_ISFIFO(as.st_mode))
+        return cannot_read(err, s->path, "it is a pipe");
+    size_t len = 0, cap = S_ISREG(as.st_mode) ? (size_t)as.st_size + 1 : 64 << 10;
     if (cap > FILE_BYTES)
         return cannot_read(err, s->path, "it is larger than 1 MiB");
     char *text = pra_arena_alloc(arena, cap, 1);
@@ -115,7 +120,7 @@ static int read_file(pra__door *d, const char *path, pra_arena *arena, pra_str *
     memcpy(s->path, path, strlen(path) + 1);
     take_stamp(s); /* before it is read: what changes now is seen at the next look */
     d->stamp_count++;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe must not hold up everybody */
     if (fd < 0)
         return cannot_read(err, path, strerror(errno));
     int rc = read_all(fd, s, arena, out, err);

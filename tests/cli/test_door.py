@@ -321,6 +321,9 @@ def test_users_are_changed(door):
         "GET", "/metrics", **basic("alice", "other"))[1]
     os.remove(door.path)
     assert status("alice", "other") == 200
+    os.mkfifo(door.path)  # holds up nobody
+    assert status("alice", "other") == 200
+    server.wait_for("it is a pipe")
     replace(door.path, {"basic_auth_users": {"bob": OTHER}})
     assert status("alice", "other") == 401 and status("bob", "other") == 200
     assert "pra_web_config_last_reload_successful 1\n" in server.request(
@@ -551,6 +554,13 @@ def test_bad_tokens_end_the_start(tmp_path, text, says):
     result = run("serve", "--web.bearer-token-file=tokens", "--web.listen-address=127.0.0.1:0",
                  cwd=tmp_path)
     assert (result.returncode, says in result.stderr) == (2, True), result.stderr
+
+
+def test_pipes_end_the_start(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for flag in ("--web.config.file", "--web.bearer-token-file"):
+        result = run("serve", f"{flag}=pipe", "--web.listen-address=127.0.0.1:0", cwd=tmp_path)
+        assert result.returncode == 2 and "it is a pipe" in result.stderr
 
 
 def test_missing_files_end_the_start(tmp_path):
