@@ -621,6 +621,49 @@ static int parse_error(const struct reader *r, const yaml_parser_t *parser)
     return fail_at(r, line, "not YAML: %s", parser->problem ? parser->problem : "unreadable");
 }
 
+static bool open_parser(yaml_parser_t *parser, pra_str text)
+{
+    if (!yaml_parser_initialize(parser))
+        return false;
+    yaml_parser_set_input_string(parser, (const unsigned char *)(text.len ? text.ptr : ""),
+                                 text.len);
+    return true;
+}
+
+static bool has_anchor(const yaml_event_t *e)
+{
+    return e->type == YAML_ALIAS_EVENT || (e->type == YAML_SCALAR_EVENT && e->data.scalar.anchor) ||
+           (e->type == YAML_SEQUENCE_START_EVENT && e->data.sequence_start.anchor) ||
+           (e->type == YAML_MAPPING_START_EVENT && e->data.mapping_start.anchor);
+}
+
+/* libyaml takes quadratic time for depth and for anchors, minutes for what is within our 1 MiB.
+ * Other faults are left to whoever loads the document. */
+static int check_shape(const struct reader *r, pra_str text)
+{
+    enum { MOST_DEPTH = 32, MOST_ANCHORS = 1000 };
+    yaml_parser_t parser;
+    yaml_event_t event;
+    int depth = 0, anchors = 0;
+    bool end = false;
+    size_t line = 0;
+    if (!open_parser(&parser, text))
+        return no_memory(r);
+    while (!end && depth <= MOST_DEPTH && anchors <= MOST_ANCHORS &&
+           yaml_parser_parse(&parser, &event)) {
+        depth += event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
+        depth -= event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
+        anchors += has_anchor(&event);
+        line = event.start_mark.line + 1;
+        end = event.type == YAML_DOCUMENT_END_EVENT || event.type == YAML_STREAM_END_EVENT;
+        yaml_event_delete(&event);
+    }
+    yaml_parser_delete(&parser);
+    if (depth > MOST_DEPTH)
+        return fail_at(r, line, "nested too deeply");
+    return anchors > MOST_ANCHORS ? fail_at(r, line, "too many anchors and aliases") : PRA_OK;
+}
+
 int pra__web_config_parse(pra_str text, const char *path_cstr, pra_arena *arena,
                           pra__web_config *out, pra_error *err)
 {
@@ -631,11 +674,11 @@ int pra__web_config_parse(pra_str text, const char *path_cstr, pra_arena *arena,
     struct reader r = {&doc, arena, path_cstr, (size_t)(base - path_cstr), err ? err : &own};
     *out = (pra__web_config){
         .tls = {.min_version = PRA__TLS12, .max_version = PRA__TLS13, .prefer_server = true}};
-    if (!yaml_parser_initialize(&parser))
+    int rc = check_shape(&r, text);
+    if (rc)
+        return rc;
+    if (!open_parser(&parser, text))
         return no_memory(&r);
-    yaml_parser_set_input_string(&parser, (const unsigned char *)(text.len ? text.ptr : ""),
-                                 text.len);
-    int rc = PRA_OK;
     if (!yaml_parser_load(&parser, &doc)) {
         rc = parse_error(&r, &parser);
     } else {

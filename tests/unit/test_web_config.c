@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "server/web_config.h"
@@ -162,6 +163,34 @@ static void test_bad(void **state)
     }
 }
 
+/* What takes libyaml minutes is refused at once: each text is of 1 MiB. */
+static void test_dear_shapes(void **state)
+{
+    enum { BYTES = 1 << 20 };
+    static const struct {
+        const char *unit, *says;
+    } rows[] = {{"[", "nested too deeply"},  {"{", "nested too deeply"},
+                {"- ", "nested too deeply"}, {"? ", "nested too deeply"},
+                {"- &a\n", "too many"},      {"- &a x\n", "too many"},
+                {"- &a []\n", "too many"},   {"- &a {}\n", "too many"}};
+    (void)state;
+    char *text = malloc(BYTES + 1);
+    assert_non_null(text);
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct parsed p;
+        size_t len = 0, unit = strlen(rows[i].unit);
+        for (; len + unit <= BYTES; len += unit)
+            memcpy(text + len, rows[i].unit, unit);
+        text[len] = 0;
+        parse(&p, text);
+        assert_int_equal(p.rc, PRA_ERR_INVALID_ARG);
+        if (!strstr(p.err.message, rows[i].says))
+            fail_msg("%s: %s", rows[i].unit, p.err.message);
+        pra_arena_free(p.arena);
+    }
+    free(text);
+}
+
 static void test_values(void **state)
 {
     (void)state;
@@ -284,9 +313,10 @@ static void test_mutations(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_good),      cmocka_unit_test(test_bad),
-        cmocka_unit_test(test_values),    cmocka_unit_test(test_durations),
-        cmocka_unit_test(test_no_memory), cmocka_unit_test(test_mutations),
+        cmocka_unit_test(test_good),        cmocka_unit_test(test_bad),
+        cmocka_unit_test(test_dear_shapes), cmocka_unit_test(test_values),
+        cmocka_unit_test(test_durations),   cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_mutations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
