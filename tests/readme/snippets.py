@@ -4,7 +4,10 @@
 <!-- run: serve -->           a command that goes on running
 <!-- run: prometheus.yml -->  added to a configuration that scrapes prometheus itself
 <!-- run: prometheus -->      a command that goes on running, after the configuration is there
+<!-- run: current.yml -->     likewise, for a current Prometheus (test_current.py)
+<!-- run: current -->         a command that goes on running: a current Prometheus, with that file
 <!-- run: web.yml -->         the file of that name
+<!-- run: certificate -->     a command that makes files
 <!-- run: door -->            a command that goes on running, with that file
 <!-- run: door.yml -->        added to a configuration, for writing to that command
 <!-- run: console -->         commands after "$ ", each with what it prints (numbers may differ)

@@ -13,14 +13,13 @@ import pytest
 
 import receivers
 import wire
-from certificates import Authority
 from processes import wait_until
 from relay import post
 from snippets import ROOT, only, snippets
 
 PORT = 9201
-KINDS = ("serve", "prometheus.yml", "prometheus", "console", "web.yml", "door", "door.yml",
-         "c", "python", "python part", "lua")
+KINDS = ("serve", "prometheus.yml", "prometheus", "console", "current.yml", "current", "web.yml",
+         "certificate", "door", "door.yml", "c", "python", "python part", "lua")
 
 
 def test_every_snippet_says_how_it_is_run():
@@ -85,9 +84,9 @@ def test_first_steps(processes, tmp_path):
     assert serve.stop() == 0
 
 
-def configure(folder, text):
+def configure(folder, text, target="127.0.0.1:9090"):
     scrape = {"scrape_configs": [{"job_name": "prometheus", "scrape_interval": "1s",
-                                  "static_configs": [{"targets": ["127.0.0.1:9090"]}]}]}
+                                  "static_configs": [{"targets": [target]}]}]}
     configuration = json.dumps(scrape)[1:-1].replace('"scrape_configs"', "scrape_configs")
     (folder / "prometheus.yml").write_text(configuration + "\n" + text)
 
@@ -96,14 +95,15 @@ def test_tls_and_authentication(processes, tmp_path):
     if not receivers.PRA.exists() or not shutil.which("prometheus"):
         receivers.lacking("pra is not built, or there is no prometheus")
     stand_in_for_dev(tmp_path)
-    Authority(tmp_path).issue("server")
+    subprocess.run(["bash", "-c", only("certificate").text.replace("storage.example", "localhost")],
+                   cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "web.yml").write_text(only("web.yml").text)
     (tmp_path / "password").write_text("secret")
     serve = processes.start("serve", ["bash", "-c", "exec " + only("door").text], cwd=tmp_path)
     wait_until(lambda: "listening" in serve.text(), "pra serves", serve)
     configure(tmp_path, only("door.yml").text.replace("storage.example", "localhost"))
     processes.start("prometheus", ["bash", "-c", "exec " + only("prometheus").text], cwd=tmp_path)
-    curl = ["curl", "-s", "--cacert", "ca.crt", f"https://localhost:{PORT}/metrics"]
+    curl = ["curl", "-s", "--cacert", "server.crt", f"https://localhost:{PORT}/metrics"]
 
     def metrics(*login):
         return subprocess.run([*curl, *login], cwd=tmp_path, capture_output=True, text=True).stdout
