@@ -312,7 +312,7 @@ static size_t print_flag_name(const cli_flag *flag, char *out, size_t cap)
     else if (flag->preset && *flag->preset)
         n = snprintf(out, cap, "--%s=%s", flag->name, flag->preset);
     else
-        n = snprintf(out, cap, "--%s=…", flag->name);
+        n = snprintf(out, cap, "--%s=...", flag->name);
     return n < 0 ? 0 : (size_t)n;
 }
 

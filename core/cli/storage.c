@@ -6,25 +6,36 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "server/log.h"
 #ifdef PRA_HAVE_LUA
 #include "lua_host.h"
 #endif
 
-/* Says so if it is the directory of a file that is missing. */
+/* Says what is wrong with the path, or at least which it is. */
 static void explain(const char *address, pra_error *err)
 {
     struct stat st;
-    char folder[160], text[240];
+    char folder[160], text[512];
     const char *path = strchr(address, ':'), *slash = path ? strrchr(path, '/') : NULL;
-    if (!slash || slash == path + 1)
+    if (!path || !*++path)
         return;
-    (void)snprintf(folder, sizeof(folder), "%.*s", (int)(slash - path - 1), path + 1);
-    if (stat(folder, &st) == 0 || errno != ENOENT)
+    (void)snprintf(folder, sizeof(folder), "%.*s", slash > path ? (int)(slash - path) : 1,
+                   slash ? path : ".");
+    if (stat(folder, &st) != 0 && errno == ENOENT)
+        (void)snprintf(text, sizeof(text), "the directory of --storage does not exist: mkdir -p %s",
+                       folder);
+    else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        (void)snprintf(text, sizeof(text), "--storage=%s is a directory: name a file in it",
+                       address);
+    else if (access(folder, W_OK) != 0 || (access(path, R_OK | W_OK) != 0 && errno != ENOENT))
+        (void)snprintf(text, sizeof(text), "no permission to read and write %s and its directory",
+                       path);
+    else if (!strstr(err->message, path))
+        (void)snprintf(text, sizeof(text), "--storage=%s: %s", address, err->message);
+    else
         return;
-    (void)snprintf(text, sizeof(text), "the directory of --storage does not exist: mkdir -p %s",
-                   folder);
     (void)pra_error_set_cstr(err, err->code, text);
 }
 

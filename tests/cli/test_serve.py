@@ -6,6 +6,7 @@ import json
 import re
 import signal
 import socket
+import sqlite3
 import time
 
 import pytest
@@ -26,6 +27,8 @@ def test_help_and_version():
                  "--web.listen-address=127.0.0.1:9201", "--web.idle-timeout=6m",
                  "--limit.body-size=32MiB", "--tenant.header=X-Scope-OrgID"):
         assert name in flags.stdout
+    told = re.findall(r"^(  --\S+ +)\S", flags.stdout, re.M)
+    assert len(told) > 20 and len({len(name) for name in told}) == 1
 
 
 @pytest.mark.parametrize("args, says", [
@@ -159,6 +162,19 @@ def test_missing_directory_names_the_remedy(tmp_path):
                  cwd=tmp_path)
     assert result.returncode == 1
     assert "mkdir -p no/such" in result.stderr
+
+
+@pytest.mark.parametrize("make, says", [
+    (lambda path: path.mkdir(), "--storage=sqlite:my.db is a directory"),
+    (lambda path: path.write_text("hello\n" * 100), "--storage=sqlite:my.db: "),
+    (lambda path: sqlite3.connect(path).execute("CREATE TABLE songs (name)"),
+     "--storage=sqlite:my.db: the file is an SQLite database of another program"),
+])
+def test_a_file_that_is_no_store_is_named(tmp_path, make, says):
+    make(tmp_path / "my.db")
+    result = run("serve", "--storage=sqlite:my.db", "--web.listen-address=127.0.0.1:0", cwd=tmp_path)
+    assert result.returncode == 1
+    assert says in result.stderr
 
 
 def test_store_in_use_is_refused(serve, tmp_path):
