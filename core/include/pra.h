@@ -590,7 +590,9 @@ PRA_API int pra_write_request_add_metadata(pra_write_request *req, int32_t type,
                                            pra_str help, pra_str unit);
 
 /** Appends histogram number index of columns to out as one Histogram message of 2.0, all fields
- * kept: a form in which to store it. */
+ * kept: a form in which to store it. For pra_series_sink_histograms it becomes columns again in a
+ * write request: pra_write_request_add_series (no labels are needed),
+ * pra_write_request_add_histogram_encoded, pra_write_request_columns. */
 PRA_API int pra_histogram_encode(const pra_columns *columns, size_t index, pra_buffer *out);
 
 /**
@@ -949,12 +951,14 @@ typedef struct pra_storage_vtbl {
      * not called and may be NULL. Returns as process_query. */
     int (*select)(void *self, const pra_context *ctx, const pra_query *query, pra_series_list *list,
                   pra_error *err);
-    /** Pushes data of series id from from_ms on, in increasing time, into sink
-     * (pra_series_sink_samples, pra_series_sink_histograms, without begin and end; what is before
-     * from_ms is passed over). Returns PRA_OK when there is no more; what the sink returned
-     * otherwise (PRA_DONE: the sink has enough, fetch is called again with from_ms behind what it
-     * took). An id that is gone: PRA_OK. No lock or transaction may be held between calls. A
-     * failure once the answer has begun cuts the connection. */
+    /** Pushes data of series id from from_ms on into sink, each time later than the one before, or
+     * the read fails (pra_series_sink_samples, pra_series_sink_histograms, without begin and end;
+     * samples and histograms of one series take turns as their times do). What is before from_ms or
+     * outside the query's time range is passed over: a store may stop behind pra_query_end_ms.
+     * Returns PRA_OK when there is no more; what the sink returned otherwise (PRA_DONE: the sink
+     * has enough, fetch is called again with from_ms behind what it took). An id that is gone:
+     * PRA_OK. No lock or transaction may be held between calls. A failure once the answer has begun
+     * cuts the connection. */
     int (*fetch)(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
                  int64_t from_ms, pra_series_sink *sink, pra_error *err);
 } pra_storage_vtbl;
