@@ -45,8 +45,35 @@ static void sorts_every_length_and_loses_nothing(void **state)
         }
 }
 
+static int compare_counted(const void *a, const void *b, const void *arg)
+{
+    (**(size_t *const *)arg)++;
+    const uint32_t *x = a;
+    const uint32_t *y = b;
+    return (*x > *y) - (*x < *y);
+}
+
+static void what_is_in_order_costs_one_pass(void **state)
+{
+    (void)state;
+    uint32_t items[100];
+    size_t comparisons = 0, *counter = &comparisons;
+    for (size_t n = 0; n <= 100; n++) {
+        for (size_t i = 0; i < n; i++)
+            items[i] = (uint32_t)i / 3; /* equal ones are in order */
+        comparisons = 0;
+        pra__sort(items, n, sizeof(*items), compare_counted, &counter);
+        assert_int_equal(comparisons, n ? n - 1 : 0);
+        for (size_t i = 0; i < n; i++)
+            assert_int_equal(items[i], i / 3);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(sorts_every_length_and_loses_nothing)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(sorts_every_length_and_loses_nothing),
+        cmocka_unit_test(what_is_in_order_costs_one_pass),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -49,10 +49,20 @@ static void sift(const struct heap *h, size_t root, size_t count)
     memcpy(at(h, root), sinking, h->size);
 }
 
+static int in_order(const struct heap *h, size_t count)
+{
+    for (size_t i = 1; i < count; i++)
+        if (h->compare(at(h, i - 1), at(h, i), h->arg) > 0)
+            return 0;
+    return 1;
+}
+
 void pra__sort(void *items, size_t count, size_t size,
                int (*compare)(const void *a, const void *b, const void *arg), const void *arg)
 {
     const struct heap h = {items, size, compare, arg};
+    if (in_order(&h, count))
+        return;
     for (size_t i = count / 2; i-- > 0;)
         sift(&h, i, count);
     for (size_t i = count; i-- > 1;) {

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message/series_list.h"
 
+#include <string.h>
+
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sort.h"
@@ -78,12 +80,19 @@ static int fail_nomem(pra_series_list *list, pra_error *err)
     return fail(list, err);
 }
 
+static size_t text_size(const pra_label *labels, size_t count)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++)
+        size += labels[i].name.len + labels[i].value.len;
+    return size;
+}
+
 /* Before it is taken: what a series costs. */
 static int take_bytes(pra_series_list *list, const pra_label *labels, size_t count, pra_error *err)
 {
-    uint64_t size = sizeof(struct pra__listed) + count * sizeof(*labels);
-    for (size_t i = 0; i < count; i++)
-        size += labels[i].name.len + labels[i].value.len;
+    const uint64_t size =
+        sizeof(struct pra__listed) + count * sizeof(*labels) + text_size(labels, count);
     if (pra__budget_take(&list->budget->list_bytes, size)) {
         list->taken += size;
         return PRA_OK;
@@ -109,16 +118,29 @@ static int reserve_item(pra_series_list *list)
     return PRA_OK;
 }
 
+static pra_str copy_str(char **at, pra_str str)
+{
+    const pra_str copy = {*at, str.len};
+    if (str.len)
+        memcpy(*at, str.ptr, str.len);
+    *at += str.len;
+    return copy;
+}
+
+/* Labels and, behind them, their text. */
 static int copy_labels(pra_series_list *list, const pra_label *labels, size_t count,
                        pra_label **out)
 {
-    *out = pra_arena_alloc(&list->arena, count * sizeof(*labels), 8);
-    if (!*out)
+    pra_label *copy =
+        pra_arena_alloc(&list->arena, count * sizeof(*labels) + text_size(labels, count), 8);
+    if (!copy)
         return PRA_ERR_NOMEM;
-    for (size_t i = 0; i < count; i++)
-        if (pra__arena_str(&list->arena, labels[i].name, &(*out)[i].name) ||
-            pra__arena_str(&list->arena, labels[i].value, &(*out)[i].value))
-            return PRA_ERR_NOMEM;
+    char *at = (char *)(copy + count);
+    for (size_t i = 0; i < count; i++) {
+        copy[i].name = copy_str(&at, labels[i].name);
+        copy[i].value = copy_str(&at, labels[i].value);
+    }
+    *out = copy;
     return PRA_OK;
 }
 
@@ -177,9 +199,5 @@ static int compare(const void *a, const void *b, const void *arg)
 
 void pra__series_list_sort(pra_series_list *list)
 {
-    for (size_t i = 1; i < list->count; i++)
-        if (compare(&list->items[i - 1], &list->items[i], NULL) > 0) {
-            pra__sort(list->items, list->count, sizeof(*list->items), compare, NULL);
-            return;
-        }
+    pra__sort(list->items, list->count, sizeof(*list->items), compare, NULL);
 }

@@ -257,8 +257,8 @@ static int room_for_samples(pra_series_sink *sink, size_t count, pra_error *err)
                : PRA_OK;
 }
 
-int pra__sink_push_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
-                           const double *values, size_t count, pra_error *err)
+static int push_samples(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
+                        size_t count, pra_error *err)
 {
     size_t kept = 0;
     for (size_t i = 0; i < count; i++)
@@ -266,7 +266,16 @@ int pra__sink_push_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
     int rc = room_for_samples(sink, kept, err);
     for (size_t i = 0; i < count && rc == PRA_OK; i++)
         if (in_range(sink, timestamps_ms[i]))
-            pra__pending_add(&sink->pending, timestamps_ms[i], &values[i]);
+            pra__pending_add(&sink->pending, &timestamps_ms[i], &values[i], 1);
+    return rc;
+}
+
+int pra__sink_push_run(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
+                       size_t count, pra_error *err)
+{
+    int rc = room_for_samples(sink, count, err);
+    if (rc == PRA_OK)
+        pra__pending_add(&sink->pending, timestamps_ms, values, count);
     return rc;
 }
 
@@ -280,7 +289,7 @@ int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
     if (!sink->begun)
         return PRA_ERR_STATE;
     return sink->feed.running ? pra__sink_feed_samples(sink, timestamps_ms, values, count, err)
-                              : pra__sink_push_samples(sink, timestamps_ms, values, count, err);
+                              : push_samples(sink, timestamps_ms, values, count, err);
 }
 
 /* ── Histograms ── */

@@ -101,9 +101,10 @@ static inline int pra__sink_is_direct(const pra_series_sink *sink)
     return sink->stream.on && sink->stream.out != &sink->series;
 }
 
-/* series_sink.c: data that waits for the end of its series; outside the range it is left out. */
-int pra__sink_push_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
-                           const double *values, size_t count, pra_error *err);
+/* series_sink.c: data that waits for the end of its series. Samples: in order and in range.
+ * Histograms outside the range are left out. */
+int pra__sink_push_run(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
+                       size_t count, pra_error *err);
 int pra__sink_push_histograms(pra_series_sink *sink, const pra_columns *columns, size_t start,
                               size_t end, pra_error *err);
 /* sink_fed.c: data from fetch. */

@@ -95,7 +95,7 @@ int pra__sink_feed_samples(pra_series_sink *sink, const int64_t *timestamps_ms,
                                    taken, &taken);
         sink->sample_count += taken;
     } else if (taken) {
-        rc = pra__sink_push_samples(sink, timestamps_ms + w.start, values + w.start, taken, err);
+        rc = pra__sink_push_run(sink, timestamps_ms + w.start, values + w.start, taken, err);
     }
     return note(sink, &times, &w, taken, 1, rc, err);
 }

@@ -61,12 +61,16 @@ int pra__pending_reserve(struct pra__pending *p, const pra_alloc *alloc, size_t 
     return PRA_OK;
 }
 
-void pra__pending_add(struct pra__pending *p, int64_t timestamp_ms, const double *value)
+void pra__pending_add(struct pra__pending *p, const int64_t *timestamps_ms, const double *values,
+                      size_t count)
 {
-    size_t n = p->count++;
-    p->out_of_order |= n > 0 && timestamp_ms <= p->timestamps_ms[n - 1];
-    p->timestamps_ms[n] = timestamp_ms;
-    memcpy(&p->values[n], value, sizeof(double));
+    const size_t n = p->count;
+    if (count == 0)
+        return;
+    p->out_of_order |= n > 0 && timestamps_ms[0] <= p->timestamps_ms[n - 1];
+    memcpy(p->timestamps_ms + n, timestamps_ms, count * sizeof(*timestamps_ms));
+    memcpy(p->values + n, values, count * sizeof(*values));
+    p->count = n + count;
 }
 
 struct point {

@@ -33,8 +33,9 @@ size_t pra__pending_memory(const struct pra__pending *p);
 
 /* Room for extra samples behind count. Returns PRA_OK or PRA_ERR_NOMEM. */
 int pra__pending_reserve(struct pra__pending *p, const pra_alloc *alloc, size_t extra);
-/* Appends a sample; there is room. */
-void pra__pending_add(struct pra__pending *p, int64_t timestamp_ms, const double *value);
+/* Appends samples whose times increase; there is room. */
+void pra__pending_add(struct pra__pending *p, const int64_t *timestamps_ms, const double *values,
+                      size_t count);
 /* Appends histogram number index of columns. Copies. Returns PRA_OK, PRA_ERR_NOMEM,
  * PRA_ERR_INVALID_ARG (its ranges), PRA_ERR_MEMORY_BUDGET (more than max_bytes). */
 int pra__pending_hold(struct pra__pending *p, const pra_alloc *alloc, const pra_columns *columns,
