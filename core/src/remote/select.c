@@ -37,15 +37,13 @@ static int fetch_whole(const pra_exchange *x, const pra_query *query,
     return rc ? rc : pra_series_sink_end(sink, err);
 }
 
-int pra__select_and_fetch(pra_exchange *x, const pra_query *query, pra_series_sink *sink,
-                          pra_error *err)
+int pra__select_and_fetch(pra_exchange *x, const pra_query *query, pra_series_list *list,
+                          pra_series_sink *sink, pra_error *err)
 {
-    pra_series_list list;
-    pra__series_list_init(&list, &x->alloc);
-    pra__series_list_start(&list, &x->read_budget, sink->external, sink->external_count);
-    int rc = pra__select(x, query, &list, err);
-    for (size_t i = 0; i < list.count && rc == PRA_OK; i++)
-        rc = fetch_whole(x, query, &list.items[i], sink, err);
-    pra__series_list_fini(&list);
+    pra__series_list_start(list, &x->read_budget, sink->external, sink->external_count);
+    int rc = pra__select(x, query, list, err);
+    for (size_t i = 0; i < list->count && rc == PRA_OK; i++)
+        rc = fetch_whole(x, query, &list->items[i], sink, err);
+    pra__series_list_trim(list, SIZE_MAX);
     return rc;
 }

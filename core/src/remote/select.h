@@ -15,8 +15,8 @@ int pra__select(const pra_exchange *x, const pra_query *query, pra_series_list *
  * sink failed with. */
 int pra__fetch(const pra_exchange *x, const pra_query *query, uint64_t id, int64_t from_ms,
                pra_series_sink *sink, pra_error *err);
-/* The whole answer to query into sink. */
-int pra__select_and_fetch(pra_exchange *x, const pra_query *query, pra_series_sink *sink,
-                          pra_error *err);
+/* The whole answer to query into sink; list is only memory to be used for it. */
+int pra__select_and_fetch(pra_exchange *x, const pra_query *query, pra_series_list *list,
+                          pra_series_sink *sink, pra_error *err);
 
 #endif

@@ -75,14 +75,14 @@ struct fan_out {
     struct outcome *outcomes; /* one a query */
 };
 
-static int process(pra_exchange *x, size_t index, pra_error *err)
+static int process(pra_exchange *x, size_t index, pra_series_list *list, pra_error *err)
 {
     const pra_handler *h = x->handler;
     const pra_query *query = pra_read_request_query(x->read, index);
     if (pra_query_start_ms(query) > pra_query_end_ms(query))
         return PRA_OK; /* nothing is in it */
     if (h->vtbl.select)
-        return pra__select_and_fetch(x, query, x->sinks[index], err);
+        return pra__select_and_fetch(x, query, list, x->sinks[index], err);
     return h->vtbl.process_query(h->self, &x->context, query, x->sinks[index], err);
 }
 
@@ -90,7 +90,10 @@ static void one_query(void *arg, size_t index)
 {
     const struct fan_out *f = arg;
     struct outcome *o = &f->outcomes[index];
-    o->code = process(f->x, index, &o->err);
+    pra_series_list list;
+    pra__series_list_init(&list, &f->x->alloc);
+    o->code = process(f->x, index, &list, &o->err);
+    pra__series_list_fini(&list);
 }
 
 static int fill_in_parallel(pra_exchange *x)
@@ -115,7 +118,7 @@ static int fill_in_turn(pra_exchange *x)
 {
     int rc = PRA_OK;
     for (size_t i = 0; i < x->sink_count && rc == PRA_OK; i++)
-        rc = process(x, i, &x->error);
+        rc = process(x, i, &x->stream.list, &x->error);
     return rc;
 }
 
