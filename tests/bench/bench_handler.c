@@ -8,6 +8,7 @@
 typedef struct handler_bench {
     bench_bytes raw;
     bench_bytes block;
+    bench_bytes block_v2; /* the same data in 2.0 */
     bench_bytes scratch;
     bench_heap heap;
     pra_alloc alloc;
@@ -56,17 +57,16 @@ static void run_canonicalize(void *ctx)
         literal, sizeof(literal) - 1                                                               \
     }
 
-static void run_exchange(void *ctx)
+static void exchange(handler_bench *b, bench_bytes block, pra_str type, pra_str version)
 {
-    handler_bench *b = ctx;
-    static const pra_header headers[] = {
+    const pra_header headers[] = {
         {STR("Host"), STR("127.0.0.1:9201")},
         {STR("User-Agent"), STR("Prometheus/2.42.0")},
         {STR("Content-Encoding"), STR("snappy")},
-        {STR("Content-Type"), STR("application/x-protobuf")},
-        {STR("X-Prometheus-Remote-Write-Version"), STR("0.1.0")},
+        {STR("Content-Type"), type},
+        {STR("X-Prometheus-Remote-Write-Version"), version},
     };
-    static const pra_request_head head = {
+    const pra_request_head head = {
         .size = sizeof head,
         .method = STR("POST"),
         .target = STR("/api/v1/write"),
@@ -75,12 +75,26 @@ static void run_exchange(void *ctx)
     };
     b->series = 0;
     bench_require(pra_exchange_begin(b->exchange, &head) == PRA_OK &&
-                      pra_exchange_feed(b->exchange, b->block.ptr, b->block.len) == PRA_OK &&
+                      pra_exchange_feed(b->exchange, block.ptr, block.len) == PRA_OK &&
                       pra_exchange_end(b->exchange) == PRA_OK &&
                       pra_exchange_run(b->exchange) == PRA_OK &&
                       pra_exchange_status(b->exchange) == 204,
                   "exchange");
     bench_require(b->series == 2000, "the storage has not seen all series");
+}
+
+static void run_exchange(void *ctx)
+{
+    handler_bench *b = ctx;
+    exchange(b, b->block, (pra_str)STR("application/x-protobuf"), (pra_str)STR("0.1.0"));
+}
+
+static void run_exchange_v2(void *ctx)
+{
+    handler_bench *b = ctx;
+    exchange(b, b->block_v2,
+             (pra_str)STR("application/x-protobuf;proto=io.prometheus.write.v2.Request"),
+             (pra_str)STR("2.0.0"));
 }
 
 static uint64_t sum_of_request(void *ctx)
@@ -100,12 +114,46 @@ static uint64_t sum_of_exchange(void *ctx)
     return b->checksum;
 }
 
+static uint64_t sum_of_exchange_v2(void *ctx)
+{
+    handler_bench *b = ctx;
+    b->sum_wanted = true;
+    run_exchange_v2(b);
+    b->sum_wanted = false;
+    return b->checksum;
+}
+
+static void make_v2(handler_bench *b)
+{
+    pra_buffer *message;
+    bench_require(pra_buffer_new(NULL, &message) == PRA_OK &&
+                      pra_write_request_decode(b->request, PRA_WRITE_V1, b->raw.ptr, b->raw.len,
+                                               NULL, NULL) == PRA_OK &&
+                      pra_write_request_encode(b->request, PRA_WRITE_V2, message, NULL) == PRA_OK,
+                  "convert");
+    b->block_v2 =
+        bench_compress((bench_bytes){(char *)pra_buffer_data(message), pra_buffer_len(message)});
+    pra_buffer_free(message);
+}
+
+static void measure_warm(const char *group, handler_bench *b)
+{
+    size_t before = b->heap.calls;
+    run_exchange(b);
+    bench_value(group, "allocator calls, warm", (double)(b->heap.calls - before), "calls", 0);
+    run_exchange_v2(b);
+    before = b->heap.calls;
+    run_exchange_v2(b);
+    bench_value(group, "allocator calls, warm, 2.0", (double)(b->heap.calls - before), "calls", 0);
+}
+
 int main(int argc, char **argv)
 {
     static const bench_case cases[] = {
         {"snappy alone", run_snappy, NULL, 0},
         {"snappy + decode + canonicalize", run_canonicalize, sum_of_request, 0},
         {"whole exchange", run_exchange, sum_of_exchange, 0},
+        {"whole exchange, 2.0", run_exchange_v2, sum_of_exchange_v2, 0},
     };
     bench_args args;
     bench_parse(argc, argv, &args);
@@ -120,19 +168,18 @@ int main(int argc, char **argv)
                       pra_exchange_new(b.handler, NULL, &b.exchange) == PRA_OK &&
                       pra_write_request_new(NULL, &b.request) == PRA_OK,
                   "set up");
-    bench_group group = {name, cases, 3, 32, &b};
+    make_v2(&b);
+    bench_group group = {name, cases, sizeof cases / sizeof *cases, 32, &b};
     bench_run(&group, &args);
-    if (args.only_group == NULL) {
-        size_t before = b.heap.calls;
-        run_exchange(&b);
-        bench_value(name, "allocator calls, warm", (double)(b.heap.calls - before), "calls", 0);
-    }
+    if (args.only_group == NULL)
+        measure_warm(name, &b);
     pra_exchange_free(b.exchange);
     pra_handler_free(b.handler);
     pra_write_request_free(b.request);
     bench_require(b.heap.live == 0, "memory left over");
     free(b.raw.ptr);
     free(b.block.ptr);
+    free(b.block_v2.ptr);
     free(b.scratch.ptr);
     return 0;
 }

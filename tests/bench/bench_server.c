@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A write of 2,000 series over a socket to libpra_server with a storage that does nothing but look,
- * beside the same request given to an exchange directly. */
+ * beside the same request given to an exchange directly; and reads of 2,000 series x 240 samples.
+ */
 #define _GNU_SOURCE
 #include "bench.h"
 
 #include <pra_server.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -29,8 +31,6 @@ static int look(void *self, const pra_context *ctx, const pra_write_request *req
     int rc = pra_write_request_columns(request, &columns);
     return rc ? rc : columns.series_count == 2000 ? PRA_OK : PRA_ERR_REJECT;
 }
-
-static const pra_storage_vtbl noop = {.size = sizeof noop, .write = look};
 
 static void run_exchange(void *ctx)
 {
@@ -106,11 +106,102 @@ static void measure_load(const server_bench *b, const char *group)
     bench_value(group, "CPU of the server per request", server_us / (SENDERS * REQUESTS), "us", -1);
 }
 
+/* ---- reads */
+
+enum { SAMPLES = 240, READS = 10 };
+
+static int list_all(void *self, const pra_context *ctx, const pra_query *query,
+                    pra_series_list *list, pra_error *err)
+{
+    int rc = PRA_OK;
+    (void)self, (void)ctx, (void)query;
+    for (uint64_t id = 0; id < 2000 && rc == PRA_OK; id++) {
+        char host[32];
+        int len = snprintf(host, sizeof host, "host-%04u:9100", (unsigned)id);
+        const pra_label labels[] = {{{"__name__", 8}, {"node_cpu_seconds_total", 22}},
+                                    {{"instance", 8}, {host, (size_t)len}},
+                                    {{"job", 3}, {"node", 4}}};
+        rc = pra_series_list_add(list, labels, 3, id, err);
+    }
+    return rc;
+}
+
+static int give_all(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                    int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    int64_t timestamps_ms[SAMPLES];
+    double values[SAMPLES];
+    (void)self, (void)ctx, (void)query, (void)from_ms;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        timestamps_ms[i] = 1700000000000 + (int64_t)i * 15000;
+        values[i] = (double)(id * 1000 + i * (id % 13)) / 3;
+    }
+    return pra_series_sink_samples(sink, timestamps_ms, values, SAMPLES, err);
+}
+
+static bench_bytes ask_for(int32_t type)
+{
+    pra_read_request *request;
+    pra_buffer *message;
+    bench_require(pra_read_request_new(NULL, &request) == PRA_OK &&
+                      pra_buffer_new(NULL, &message) == PRA_OK &&
+                      pra_read_request_add_query(request, 0, INT64_MAX) == PRA_OK &&
+                      pra_read_request_add_accepted(request, type) == PRA_OK &&
+                      pra_read_request_encode(request, message, NULL) == PRA_OK,
+                  "read request");
+    bench_bytes body =
+        bench_compress((bench_bytes){(char *)pra_buffer_data(message), pra_buffer_len(message)});
+    pra_buffer_free(message);
+    pra_read_request_free(request);
+    return body;
+}
+
+/* CPU time of all threads, the client's too, for one read. */
+static double read_us(struct http_client *client, bench_bytes asked)
+{
+    struct http_answer answer;
+    double us = -cpu_us(RUSAGE_SELF);
+    bench_require(http_post(client, "/api/v1/read", "Content-Type: application/x-protobuf\r\n",
+                            asked.ptr, asked.len),
+                  "send");
+    http_read(client, &answer, 0);
+    us += cpu_us(RUSAGE_SELF);
+    bench_require(answer.status == 200 && answer.body_len > 2000 * SAMPLES / 2, "answer");
+    free(answer.body);
+    return us;
+}
+
+static void measure_reads(const server_bench *b)
+{
+    static const char group[] = "server, read of 2,000 x 240";
+    double us[2] = {0, 0};
+    bench_bytes asked[2]; /* by response type */
+    struct http_client client;
+    http_open(&client, pra_server_port(b->server, 0));
+    for (int32_t type = 0; type < 2; type++) {
+        asked[type] = ask_for(type);
+        read_us(&client, asked[type]);
+    }
+    for (int i = 0; i < READS; i++)
+        for (int32_t type = 0; type < 2; type++)
+            us[type] += read_us(&client, asked[type]) / READS;
+    bench_value(group, "CPU of a sampled one, client included", us[PRA_RESPONSE_SAMPLES], "us", -1);
+    bench_value(group, "CPU of a streamed one, client included",
+                us[PRA_RESPONSE_STREAMED_XOR_CHUNKS], "us", -1);
+    bench_value(group, "streamed, of sampled",
+                us[PRA_RESPONSE_STREAMED_XOR_CHUNKS] / us[PRA_RESPONSE_SAMPLES], "", 1);
+    for (int32_t type = 0; type < 2; type++)
+        free(asked[type].ptr);
+    http_close(&client);
+}
+
 static void set_up(server_bench *b)
 {
     static const char *const any[] = {"127.0.0.1:0"};
     const pra_server_opts opts = {.size = sizeof opts, .listen_cstr = any, .listen_count = 1};
-    pra_storage storage = {&noop, b};
+    static const pra_storage_vtbl entries = {
+        .size = sizeof entries, .write = look, .select = list_all, .fetch = give_all};
+    pra_storage storage = {&entries, b};
     b->block = bench_compress(b->raw);
     bench_require(pra_handler_new(NULL, &storage, NULL, &b->handler, NULL) == PRA_OK &&
                       pra_exchange_new(b->handler, NULL, &b->exchange) == PRA_OK &&
@@ -141,8 +232,10 @@ int main(int argc, char **argv)
     set_up(&b);
     bench_group group = {name, cases, 1, 32, &b};
     bench_run(&group, &args);
-    if (args.only_group == NULL)
+    if (args.only_group == NULL) {
         measure_load(&b, name);
+        measure_reads(&b);
+    }
     tear_down(&b);
     return 0;
 }
