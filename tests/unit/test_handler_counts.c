@@ -170,7 +170,7 @@ static void W21_bad_exemplars_of_version_1_matter_where_they_are_kept(void **sta
         assert_int_equal(pra_write_request_new(NULL, &request), PRA_OK);
         assert_int_equal(pra_write_request_add_series(request, up, 1), PRA_OK);
         assert_int_equal(pra_write_request_add_samples(request, &t, &v, NULL, 1), PRA_OK);
-        assert_int_equal(pra_write_request_add_exemplar(request, bad, 1, 1, t), PRA_OK);
+        assert_int_equal(pra_write_request_add_exemplar(request, bad, 1, t, v), PRA_OK);
         hosted_post_write(h, PRA_WRITE_V1, request, driven);
         check_answer(h, flags ? 400 : 204);
         assert_int_equal(picky.writes, 1);
