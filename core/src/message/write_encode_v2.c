@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Columns to remote write 2.0. The symbols stand before the series that use them, so there are two
  * passes: the first numbers all strings and notes the numbers, the second writes them. */
+#include <string.h>
+
 #include <pra_proto/write_v2.pb.h>
 
 #include "base/buffer.h"
@@ -13,9 +15,10 @@
 struct encoder {
     const pra_columns *c;
     struct pra__strings strings;
-    int families;       /* metadata of families is in strings */
-    size_t next_own;    /* first entry of metadata that is not of an earlier series */
-    const uint32_t *at; /* second pass: the next reference */
+    int families;         /* metadata of families is in strings */
+    size_t next_own;      /* first entry of metadata that is not of an earlier series */
+    size_t series_before; /* its first note */
+    const uint32_t *at;   /* second pass: the next reference */
 };
 
 /* ---- first pass. What is noted of a series: the references of its labels, of the labels of each
@@ -40,13 +43,34 @@ static int note_string(struct encoder *e, pra_span span)
     return note(e, index);
 }
 
-static int note_labels(struct encoder *e, const pra_label_span *labels, size_t start, size_t end)
+/* As note_string. Most strings of a series stand at the same place in the series before: like is
+ * the number of the note that may be of the same string; nothing need be hashed then. */
+static int note_alike(struct encoder *e, pra_span span, size_t like)
+{
+    const struct pra__columns *c = e->strings.c;
+    if (like >= c->col[PRA__COL_STRING_REFS].len)
+        return note_string(e, span);
+    const uint32_t index = PRA__COLUMN(uint32_t, c, PRA__COL_STRING_REFS)[like];
+    if (index >= pra__strings_count(&e->strings)) /* that of a type, not of a string */
+        return note_string(e, span);
+    const pra_span other = pra__strings_at(&e->strings, index)->span;
+    const char *base = e->c->base;
+    if (index == 0 || other.len != span.len ||
+        memcmp(base + other.off, base + span.off, span.len) != 0)
+        return note_string(e, span);
+    pra__strings_at(&e->strings, index)->number = 1;
+    return note(e, index);
+}
+
+/* like: number of the first note of labels that these may be like. */
+static int note_labels(struct encoder *e, const pra_label_span *labels, size_t start, size_t end,
+                       size_t like)
 {
     int rc = PRA_OK;
-    for (size_t i = start; rc == PRA_OK && i < end; i++) {
-        rc = note_string(e, labels[i].name);
+    for (size_t i = start; rc == PRA_OK && i < end; i++, like += 2) {
+        rc = note_alike(e, labels[i].name, like);
         if (rc == PRA_OK)
-            rc = note_string(e, labels[i].value);
+            rc = note_alike(e, labels[i].value, like + 1);
     }
     return rc;
 }
@@ -82,11 +106,14 @@ static int note_metadata(struct encoder *e, size_t series)
 static int note_series(struct encoder *e, size_t series)
 {
     const pra_columns *c = e->c;
-    int rc = note_labels(e, c->labels, c->label_offsets[series], c->label_offsets[series + 1]);
+    const size_t first = e->strings.c->col[PRA__COL_STRING_REFS].len;
+    int rc = note_labels(e, c->labels, c->label_offsets[series], c->label_offsets[series + 1],
+                         e->series_before);
+    e->series_before = first;
     for (size_t i = c->exemplar_offsets[series];
          rc == PRA_OK && i < c->exemplar_offsets[series + 1]; i++)
         rc = note_labels(e, c->exemplar_labels, c->exemplar_label_offsets[i],
-                         c->exemplar_label_offsets[i + 1]);
+                         c->exemplar_label_offsets[i + 1], SIZE_MAX / 2);
     return rc ? rc : note_metadata(e, series);
 }
 
