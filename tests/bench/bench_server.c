@@ -141,8 +141,8 @@ static int give_all(void *self, const pra_context *ctx, const pra_query *query, 
 
 static bench_bytes ask_for(int32_t type)
 {
-    pra_read_request *request;
-    pra_buffer *message;
+    pra_read_request *request = NULL;
+    pra_buffer *message = NULL;
     bench_require(pra_read_request_new(NULL, &request) == PRA_OK &&
                       pra_buffer_new(NULL, &message) == PRA_OK &&
                       pra_read_request_add_query(request, 0, INT64_MAX) == PRA_OK &&

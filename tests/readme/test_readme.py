@@ -95,15 +95,15 @@ def test_tls_and_authentication(processes, tmp_path):
     if not receivers.PRA.exists() or not shutil.which("prometheus"):
         receivers.lacking("pra is not built, or there is no prometheus")
     stand_in_for_dev(tmp_path)
-    subprocess.run(["bash", "-c", only("certificate").text.replace("storage.example", "localhost")],
-                   cwd=tmp_path, check=True, capture_output=True)
+    certificate = only("certificate").text.replace("DNS:storage.example", "IP:127.0.0.1")
+    subprocess.run(["bash", "-c", certificate], cwd=tmp_path, check=True, capture_output=True)
     (tmp_path / "web.yml").write_text(only("web.yml").text)
     (tmp_path / "password").write_text("secret")
     serve = processes.start("serve", ["bash", "-c", "exec " + only("door").text], cwd=tmp_path)
     wait_until(lambda: "listening" in serve.text(), "pra serves", serve)
-    configure(tmp_path, only("door.yml").text.replace("storage.example", "localhost"))
+    configure(tmp_path, only("door.yml").text.replace("storage.example", "127.0.0.1"))
     processes.start("prometheus", ["bash", "-c", "exec " + only("prometheus").text], cwd=tmp_path)
-    curl = ["curl", "-s", "--cacert", "server.crt", f"https://localhost:{PORT}/metrics"]
+    curl = ["curl", "-s", "--cacert", "server.crt", f"https://127.0.0.1:{PORT}/metrics"]
 
     def metrics(*login):
         return subprocess.run([*curl, *login], cwd=tmp_path, capture_output=True, text=True).stdout
