@@ -146,6 +146,19 @@ static int check_mapping(const struct reader *r, const yaml_node_t *node, const 
     return PRA_OK;
 }
 
+/* size bytes for each pair of the mapping where. NULL: r->err says why. */
+static void *reserve_pairs(const struct reader *r, const yaml_node_t *node, const char *where,
+                           size_t size)
+{
+    if (check_mapping(r, node, where))
+        return NULL;
+    void *at =
+        reserve(r, (size_t)(node->data.mapping.pairs.top - node->data.mapping.pairs.start), size);
+    if (!at)
+        (void)no_memory(r);
+    return at;
+}
+
 static int read_field(struct reader *r, const yaml_node_pair_t *pair, const char *where,
                       const struct field *fields, size_t count, bool *seen, void *base)
 {
@@ -389,14 +402,11 @@ static int set_header(struct reader *r, const yaml_node_t *key, const yaml_node_
 static int set_headers(struct reader *r, const yaml_node_t *node, const char *name, void *out)
 {
     pra__web_config *config = out;
-    int rc = check_mapping(r, node, name);
-    if (rc)
-        return rc;
-    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-    size_t count = (size_t)(node->data.mapping.pairs.top - pair);
-    config->headers = reserve(r, count, sizeof(*config->headers));
+    int rc = PRA_OK;
+    config->headers = reserve_pairs(r, node, name, sizeof(*config->headers));
     if (!config->headers)
-        return no_memory(r);
+        return r->err->code;
+    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     for (; !rc && pair < node->data.mapping.pairs.top; pair++) {
         const yaml_node_t *key = node_at(r, pair->key);
         pra__web_header *header = &config->headers[config->header_count];
@@ -443,14 +453,11 @@ static int set_user(struct reader *r, const yaml_node_t *key, const yaml_node_t 
 static int set_users(struct reader *r, const yaml_node_t *node, const char *name, void *out)
 {
     pra__web_config *config = out;
-    int rc = check_mapping(r, node, name);
-    if (rc)
-        return rc;
-    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
-    size_t count = (size_t)(node->data.mapping.pairs.top - pair);
-    config->users = reserve(r, count, sizeof(*config->users));
+    int rc = PRA_OK;
+    config->users = reserve_pairs(r, node, name, sizeof(*config->users));
     if (!config->users)
-        return no_memory(r);
+        return r->err->code;
+    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
     for (; !rc && pair < node->data.mapping.pairs.top; pair++) {
         const yaml_node_t *key = node_at(r, pair->key);
         pra__user *user = &config->users[config->user_count];

@@ -411,4 +411,19 @@ static inline size_t read_samples(struct http_client *c)
     return count;
 }
 
+/* Stops a server on a thread of its own. */
+struct stopper {
+    pthread_t thread;
+    pra_server *server;
+    uint32_t grace_ms;
+    int rc;
+};
+
+static inline void *stop_server(void *arg)
+{
+    struct stopper *s = arg;
+    s->rc = pra_server_stop(s->server, s->grace_ms);
+    return NULL;
+}
+
 #endif

@@ -442,20 +442,6 @@ static void a_new_connection_takes_the_place_of_the_longest_idle_one(void **stat
 
 /* ---- stopping */
 
-struct stopper {
-    pthread_t thread;
-    pra_server *server;
-    uint32_t grace_ms;
-    int rc;
-};
-
-static void *stop_server(void *arg)
-{
-    struct stopper *s = arg;
-    s->rc = pra_server_stop(s->server, s->grace_ms);
-    return NULL;
-}
-
 static void stop_finishes_what_is_in_flight(void **state)
 {
     (void)state;

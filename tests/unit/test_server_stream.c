@@ -348,20 +348,6 @@ static void many_readers_take_turns(void **state)
 
 /* ---- stopping */
 
-struct stopper {
-    pthread_t thread;
-    pra_server *server;
-    uint32_t grace_ms;
-    int rc;
-};
-
-static void *stop_server(void *arg)
-{
-    struct stopper *s = arg;
-    s->rc = pra_server_stop(s->server, s->grace_ms);
-    return NULL;
-}
-
 static void stop_lets_streams_end(void **state)
 {
     (void)state;

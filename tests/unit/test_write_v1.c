@@ -42,27 +42,9 @@ static void golden_vectors(void **state)
 static void every_truncation_is_refused_or_whole(void **state)
 {
     struct text message = message_in("golden/write_v1", "everything.hex");
-    pra_write_request *req = new_request(NULL);
-    size_t whole = 0;
     (void)state;
-    for (size_t len = 0; len <= message.len; len++) {
-        char *cut = malloc(len ? len : 1);
-        pra_error err = {0};
-        assert_non_null(cut);
-        memcpy(cut, message.data, len);
-        int rc = pra_write_request_decode(req, PRA_WRITE_V1, cut, len, NULL, &err);
-        if (rc) {
-            assert_int_equal(rc, PRA_ERR_PROTO);
-            assert_int_equal(err.http_status, 400);
-            assert_true(err.offset <= len);
-            assert_empty(req);
-        } else {
-            whole++;
-        }
-        free(cut);
-    }
-    assert_int_equal(whole, 5); /* nothing, and after each of the four fields */
-    pra_write_request_free(req);
+    /* nothing, and after each of the four fields */
+    assert_int_equal(check_every_truncation(message, PRA_WRITE_V1), 5);
     text_free(&message);
 }
 

@@ -5,6 +5,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pra.h"
@@ -166,6 +167,32 @@ static inline void check_all_golden(const char *folder, int32_t version, size_t 
     }
     (void)closedir(dir);
     assert_true(count >= at_least);
+}
+
+/* A message cut anywhere is refused, unless the cut falls between two fields of the outermost
+ * message; offsets stay within the message. Returns how many cuts are messages. */
+static inline size_t check_every_truncation(struct text message, int32_t version)
+{
+    pra_write_request *req = new_request(NULL);
+    size_t whole = 0;
+    for (size_t len = 0; len <= message.len; len++) {
+        char *cut = malloc(len ? len : 1);
+        pra_error err = {0};
+        assert_non_null(cut);
+        memcpy(cut, message.data, len);
+        int rc = pra_write_request_decode(req, version, cut, len, NULL, &err);
+        if (rc) {
+            assert_int_equal(rc, PRA_ERR_PROTO);
+            assert_int_equal(err.http_status, 400);
+            assert_true(err.offset <= len);
+            assert_empty(req);
+        } else {
+            whole++;
+        }
+        free(cut);
+    }
+    pra_write_request_free(req);
+    return whole;
 }
 
 #endif
