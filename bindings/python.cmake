@@ -20,11 +20,11 @@ target_include_directories(pra_python PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(pra_python PRIVATE pra_server_static pra_static)
 target_link_options(pra_python PRIVATE -Wl,--exclude-libs,ALL)
 
-file(GLOB package RELATIVE ${PROJECT_SOURCE_DIR}/python/prom_remote_api CONFIGURE_DEPENDS
-     ${PROJECT_SOURCE_DIR}/python/prom_remote_api/*.py*
-     ${PROJECT_SOURCE_DIR}/python/prom_remote_api/py.typed)
+set(package_dir ${PROJECT_SOURCE_DIR}/python/prom_remote_api)
+file(GLOB_RECURSE package RELATIVE ${package_dir} CONFIGURE_DEPENDS
+     ${package_dir}/*.py ${package_dir}/*.pyi ${package_dir}/py.typed)
 foreach(name IN LISTS package)
-  configure_file(${PROJECT_SOURCE_DIR}/python/prom_remote_api/${name} ${python_dir}/${name} COPYONLY)
+  configure_file(${package_dir}/${name} ${python_dir}/${name} COPYONLY)
 endforeach()
 
 install(TARGETS pra_python LIBRARY DESTINATION prom_remote_api COMPONENT python EXCLUDE_FROM_ALL)
