@@ -12,8 +12,8 @@
  * - Explicit memory. Every handle takes an allocator. A handle that has seen a request of a size
  * decodes the next one of that size without allocating. Budgets are checked before memory is taken.
  * - Threads. One handle, one thread at a time; different handles in parallel. pra_handler is the
- * exception: immutable after creation, shared by any number of pra_exchange. No globals, no
- * thread-local state, no start-up call.
+ * exception: immutable after creation, shared by any number of pra_exchange; a pra_write_request
+ * becomes one by pra_write_request_share. No globals, no thread-local state, no start-up call.
  *
  * Words used for ownership
  * - "borrows until X": the caller keeps the memory alive and unchanged until X.
@@ -82,7 +82,7 @@ enum {
     /* calling */
     PRA_ERR_INVALID_ARG = -1001, /**< an argument is outside its documented domain */
     PRA_ERR_STATE = -1002,       /**< the call is not allowed now (wrong order) */
-    PRA_ERR_BUSY = -1003,        /**< the handle is in use: re-entry from a callback */
+    PRA_ERR_BUSY = -1003,        /**< the handle is in use: re-entry from a callback, or shared */
     PRA_ERR_NOMEM = -1004,       /**< the allocator returned NULL; 503 */
     PRA_ERR_UNSUPPORTED_OPTION =
         -1005, /**< an options struct is from a newer header and uses what is unknown here */
@@ -392,9 +392,9 @@ typedef struct pra_metadata {
 /**
  * The arrays of a decoded message, filled by one call. Series i owns elements [x_offsets[i],
  * x_offsets[i + 1]) of column x; the offset arrays have series_count + 1 elements. All pointers are
- * valid until the handle they came from is decoded into, changed, reset or freed; a pointer whose
- * count is 0 may be NULL (offset arrays never are). Set size before the call; later versions
- * append.
+ * valid until the handle they came from is decoded into, changed, reset or freed (by its last
+ * owner); a pointer whose count is 0 may be NULL (offset arrays never are). Set size before the
+ * call; later versions append.
  */
 typedef struct pra_columns {
     size_t size;
@@ -503,7 +503,19 @@ enum {
 
 /** Returns new (free with pra_write_request_free). */
 PRA_API int pra_write_request_new(const pra_alloc *alloc, pra_write_request **out);
-/** NULL is allowed. */
+/**
+ * One more owner of the request as it is now, without a copy: so a storage keeps what it was handed
+ * beyond its callback. Returns req itself, to be given back with pra_write_request_free, on any
+ * thread, after which it is free for the others; NULL if req is NULL or in a callback of its own
+ * (pra_write_request_canonicalize). While it has several owners nothing changes it: what would
+ * returns PRA_ERR_BUSY (pra_write_request_reset does nothing), and its columns stay valid. The
+ * owners may look at it, encode and share it at the same time, on different threads. Its memory,
+ * the allocator it came from, and data that pra_write_request_decode borrowed must live until the
+ * last of them is gone; the request that a storage is handed borrows none.
+ */
+PRA_API pra_write_request *pra_write_request_share(const pra_write_request *req);
+/** Gives back what pra_write_request_new or pra_write_request_share returned; with the last owner
+ * the memory goes. NULL is allowed. */
 PRA_API void pra_write_request_free(pra_write_request *req);
 /** Empties; keeps up to retain_bytes of memory. */
 PRA_API void pra_write_request_reset(pra_write_request *req);
@@ -603,8 +615,8 @@ PRA_API int pra_histogram_encode(const pra_columns *columns, size_t index, pra_b
  * empty string.
  * - To 1.0: metadata of series becomes one entry per family, the first of each counting; there are
  * no start timestamps of samples and histograms [W-44]. Encoding strings takes memory of the
- * handle. Returns 0; PRA_ERR_NOT_SUPPORTED (version), PRA_ERR_MEMORY_BUDGET (for a decoded request,
- * of the limits it was decoded with).
+ * handle, which a shared one gives back at once. Returns 0; PRA_ERR_NOT_SUPPORTED (version),
+ * PRA_ERR_MEMORY_BUDGET (for a decoded request, of the limits it was decoded with).
  */
 PRA_API int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_buffer *out,
                                      pra_error *err);
@@ -917,8 +929,8 @@ enum {
 /** The entries a storage implements. size and later fields as in options; a missing entry (NULL) is
  * answered with 404. Callbacks run on the thread that drives the exchange; different exchanges call
  * at the same time, so a storage locks what they share. Arguments are valid until the callback
- * returns, columns of a request too; ctx, result and err are never NULL. Tenants are kept apart by
- * the storage itself (pra_context_tenant). */
+ * returns, columns of a request too, unless it is kept by pra_write_request_share; ctx, result and
+ * err are never NULL. Tenants are kept apart by the storage itself (pra_context_tenant). */
 typedef struct pra_storage_vtbl {
     size_t size;
     uint32_t flags; /**< PRA_STORAGE_… */
@@ -1077,7 +1089,8 @@ enum { PRA_STEP_WRITE = 1, PRA_STEP_READ = 2, PRA_STEP_RESPOND = 3 };
 /** What is to be done next: PRA_STEP_…; PRA_ERR_STATE before pra_exchange_end. */
 PRA_API int pra_exchange_step(const pra_exchange *x);
 PRA_API const pra_context *pra_exchange_context(const pra_exchange *x);
-/** Only in PRA_STEP_WRITE, else NULL; valid until pra_exchange_finish. */
+/** Only in PRA_STEP_WRITE, else NULL; valid until pra_exchange_finish, or longer for whoever shares
+ * it (pra_write_request_share). */
 PRA_API const pra_write_request *pra_exchange_write_request(const pra_exchange *x);
 /** Likewise. */
 PRA_API pra_write_result *pra_exchange_write_result(pra_exchange *x);

@@ -460,7 +460,7 @@ int64_t pra_write_request_canonicalize(pra_write_request *req, uint32_t flags,
     struct canon s = {.req = req, .on_reject = on_reject, .ctx = ctx};
     if (!req || flags & ~(uint32_t)PRA_CANONICAL_STRICT)
         return PRA_ERR_INVALID_ARG;
-    if (req->busy)
+    if (pra__write_request_check_own(req))
         return PRA_ERR_BUSY;
     s.c = &req->cols;
     s.strict = (flags & PRA_CANONICAL_STRICT) != 0;

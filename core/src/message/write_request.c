@@ -23,13 +23,24 @@ int pra_write_request_new(const pra_alloc *alloc, pra_write_request **out)
     (void)pra__limits_resolve(NULL, &limits);
     pra__columns_init(&req->cols, &a);
     req->retain = (size_t)limits.retain_bytes;
+    atomic_init(&req->owners, 1);
     *out = req;
     return PRA_OK;
 }
 
+pra_write_request *pra_write_request_share(const pra_write_request *req)
+{
+    /* const is what a storage sees; the count is not what it looks at. */
+    pra_write_request *own = (pra_write_request *)(uintptr_t)req;
+    if (!req || req->busy)
+        return NULL;
+    atomic_fetch_add_explicit(&own->owners, 1, memory_order_relaxed);
+    return own;
+}
+
 void pra_write_request_free(pra_write_request *req)
 {
-    if (!req)
+    if (!req || atomic_fetch_sub_explicit(&req->owners, 1, memory_order_acq_rel) > 1)
         return;
     pra_alloc alloc = req->cols.alloc;
     pra__columns_fini(&req->cols);
@@ -38,7 +49,7 @@ void pra_write_request_free(pra_write_request *req)
 
 void pra_write_request_reset(pra_write_request *req)
 {
-    if (!req || req->busy)
+    if (!req || pra__write_request_check_own(req))
         return;
     pra__columns_reset(&req->cols, req->retain);
     req->version = 0;
@@ -59,9 +70,10 @@ static int decode(pra_write_request *req, int32_t version, const struct pra__inp
     pra_limits l;
     if (!req || (!input->data && input->len))
         return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, "request or data is missing");
-    if (req->busy)
-        return pra_error_set_cstr(err, PRA_ERR_BUSY, "the request is in use by a callback");
-    int rc = pra__limits_resolve(limits, &l);
+    int rc = pra__write_request_check_own(req);
+    if (rc)
+        return pra_error_set_cstr(err, rc, "the request is in use by a callback or shared");
+    rc = pra__limits_resolve(limits, &l);
     if (rc)
         return pra_error_set_cstr(err, rc, "limits are not valid");
     req->retain = l.retain_bytes < SIZE_MAX ? (size_t)l.retain_bytes : SIZE_MAX;
@@ -118,7 +130,7 @@ static int open_for_building(pra_write_request *req)
 {
     if (!req)
         return PRA_ERR_INVALID_ARG;
-    if (req->busy)
+    if (pra__write_request_check_own(req))
         return PRA_ERR_BUSY;
     if (req->state == PRA__REQUEST_DECODED)
         return PRA_ERR_STATE;
@@ -361,6 +373,23 @@ int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str
 
 /* ---- encode */
 
+/* const is what the caller sees; the spare memory of a handle with one owner may change. Of several
+ * each uses memory of its own. */
+static int encode(const pra_write_request *req, int32_t version, const pra_columns *c,
+                  pra_buffer *out)
+{
+    const struct pra__columns *cols = &req->cols;
+    const int shared = pra__write_request_is_shared(req);
+    struct pra__columns own;
+    struct pra__columns *scratch = shared ? &own : (struct pra__columns *)cols;
+    pra__columns_init(&own, &cols->alloc);
+    own.budget = cols->budget > cols->held ? cols->budget - cols->held : 0;
+    int rc = version == PRA_WRITE_V1 ? pra__write_v1_encode(scratch, c, out)
+                                     : pra__write_v2_encode(scratch, c, out);
+    pra__columns_fini(&own);
+    return rc;
+}
+
 int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_buffer *out,
                              pra_error *err)
 {
@@ -374,10 +403,7 @@ int pra_write_request_encode(const pra_write_request *req, int32_t version, pra_
     (void)pra__columns_view(&req->cols, &c);
     if (!c.base)
         c.base = ""; /* no text: every string is empty */
-    /* const is what the caller sees; the handle's spare memory may change, it has one user. */
-    struct pra__columns *scratch = (struct pra__columns *)&req->cols;
-    int rc = version == PRA_WRITE_V1 ? pra__write_v1_encode(scratch, &c, out)
-                                     : pra__write_v2_encode(scratch, &c, out);
+    int rc = encode(req, version, &c, out);
     if (rc == PRA_ERR_MEMORY_BUDGET)
         return pra_error_set_cstr(err, rc, "encoding takes more than max_memory_bytes");
     return rc ? pra__nomem(err) : PRA_OK;

@@ -2,6 +2,8 @@
 #ifndef PRA_MESSAGE_WRITE_REQUEST_H
 #define PRA_MESSAGE_WRITE_REQUEST_H
 
+#include <stdatomic.h>
+
 #include "message/columns.h"
 #include "pra.h"
 
@@ -13,7 +15,20 @@ struct pra_write_request {
     int state;       /* PRA__REQUEST_… */
     int busy;        /* a callback of this handle is running */
     size_t retain;   /* bytes kept at reset */
+    atomic_size_t owners;
 };
+
+/* Others have it too, so that nothing may change it. If not, what they read of it is behind us. */
+static inline int pra__write_request_is_shared(const pra_write_request *req)
+{
+    return atomic_load_explicit(&req->owners, memory_order_acquire) > 1;
+}
+
+/* PRA_ERR_BUSY if it may not be changed now. */
+static inline int pra__write_request_check_own(const pra_write_request *req)
+{
+    return req->busy || pra__write_request_is_shared(req) ? PRA_ERR_BUSY : PRA_OK;
+}
 
 /* Whether data may be added to the current series: PRA_OK, PRA_ERR_BUSY, PRA_ERR_STATE. */
 int pra__write_request_open_series(pra_write_request *req);

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "message/write_request.h"
 #include "remote/http.h"
 #include "remote/read_scope.h"
 
@@ -51,10 +52,19 @@ static size_t retained(const pra_exchange *x)
     return bytes < SIZE_MAX ? (size_t)bytes : SIZE_MAX;
 }
 
+/* One that the storage shares is left to it. */
+static void drop_write(pra_exchange *x)
+{
+    if (x->write && pra__write_request_is_shared(x->write)) {
+        pra_write_request_free(x->write);
+        x->write = NULL;
+    }
+    pra_write_request_reset(x->write);
+}
+
 void pra__exchange_drop_request(pra_exchange *x)
 {
-    if (x->write)
-        pra_write_request_reset(x->write);
+    drop_write(x);
     if (x->read)
         pra_read_request_reset(x->read);
     pra__sinks_trim(x, retained(x));
