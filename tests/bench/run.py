@@ -28,8 +28,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", help="benchmarks to run (decode, response, ...); "
-                        "default: all")
+    parser.add_argument("names", nargs="*", help="benchmarks to run (decode, response, python, "
+                        "...; python_write is a part of the last); default: all")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "bench")
     parser.add_argument("--json", action="store_true", help="one object a line, for programs")
     parser.add_argument("--instructions", action="store_true",
@@ -62,11 +62,17 @@ def programs(options):
                    key=lambda path: (path.name.removesuffix("_go"), not is_peer(path)))
     found = {path: path.name.removeprefix("bench_").removesuffix("_go")
              for path in paths if path.is_file() and path.stat().st_mode & 0o100}
-    unknown = set(options.names) - set(found.values())
+    unknown = [asked for asked in options.names
+               if not any(is_named(name, asked) for name in found.values())]
     if unknown or not found:
-        sys.exit(f"bench: no benchmark {', '.join(sorted(unknown))} (there are: "
+        sys.exit(f"bench: no benchmark {', '.join(unknown)} (there are: "
                  f"{', '.join(dict.fromkeys(found.values())) or 'none, not built'})")
-    return [path for path, name in found.items() if not options.names or name in options.names]
+    return [path for path, name in found.items()
+            if not options.names or any(is_named(name, asked) for asked in options.names)]
+
+
+def is_named(name, asked):
+    return name == asked or name.startswith(f"{asked}_")
 
 
 def run(path, *flags):
@@ -95,8 +101,8 @@ def instructions(row):
     totals = []
     for iterations in (2, 4):
         result = subprocess.run(
-            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", row["program"],
-             "--only", row["group"], row["name"], str(iterations)],
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
+             "--trace-children=yes", row["program"], "--only", row["group"], row["name"], str(iterations)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         match = re.search(r"Collected : (\d+)", result.stderr)
         if result.returncode != 0 or not match:
@@ -123,7 +129,7 @@ def evaluate(rows, count_instructions):
                 s / b for s, b in zip(samples, base["samples"], strict=True))
         compared = row.get("target") and "ratio" in row
         row["met"] = row["ratio"] <= row["target"] if compared else None
-        if count_instructions:
+        if count_instructions and row.get("countable", True):
             row["instructions"] = instructions(row)
             if row is not base:
                 row["instruction_ratio"] = row["instructions"] / base["instructions"]
@@ -133,9 +139,13 @@ def figure(value):
     return f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
 
 
+def short(ratio):
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"{ratio:.3f}"
+
+
 def cells(row):
-    ratio = f"{row['ratio']:.2f}" if "ratio" in row else "" if "value" in row else "1"
-    target = f"<= {row['target']:g}" if row["met"] is not None else ""
+    ratio = short(row["ratio"]) if "ratio" in row else "" if "value" in row else "1"
+    target = f"<= {row['target']:.3g}" if row["met"] is not None else ""
     verdict = {None: "", True: "met", False: "MISSED"}[row["met"]]
     cell = [row["name"], figure(row["median"]), row["unit"], figure(row["min"]),
             figure(row["mad"]), ratio, target, verdict]

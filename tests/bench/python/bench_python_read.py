@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A read of 2,000 series x 240 samples: from a storage's results to the bytes of the answer.
+
+Through make_wsgi_app; the storages have their data ready, in their own shape. In C: an exchange
+over select and fetch, as tests/bench/bench_server.c has it.
+"""
+
+import functools
+import hashlib
+from array import array
+
+import cramjam
+import numpy
+import peer
+from support import (
+    CONTENT_TYPES, SAMPLED, STREAMED, WRITE_V1, Case, arguments, c_exchange, read_request, require,
+    run_group, wsgi_call)
+
+from prom_remote_api import Series, make_wsgi_app
+
+SERIES, SAMPLES = 2000, 240
+TIMESTAMPS = [1700000000000 + i * 15000 for i in range(SAMPLES)]
+
+
+def labels_of(number):
+    return {
+        "__name__": "node_cpu_seconds_total", "instance": f"host-{number:04}:9100", "job": "node"}
+
+
+def values_of(number):
+    return [(number * 1000 + i * (number % 13)) / 3 for i in range(SAMPLES)]
+
+
+def tuples():
+    return [(labels_of(number), list(zip(TIMESTAMPS, values_of(number))))
+            for number in range(SERIES)]
+
+
+def arrays():
+    return [Series(labels_of(number), array("q", TIMESTAMPS), array("d", values_of(number)))
+            for number in range(SERIES)]
+
+
+def numpy_arrays():
+    """As columns of one table, which is how they come out of most."""
+    timestamps = numpy.array(TIMESTAMPS * SERIES, dtype="int64").reshape(SERIES, SAMPLES)
+    values = numpy.array([values_of(number) for number in range(SERIES)])
+    return [(labels_of(number), timestamps[number], values[number]) for number in range(SERIES)]
+
+
+class Ready:
+    """A storage whose answer is always the same."""
+
+    def __init__(self, series):
+        self._series = series
+
+    def process_query(self, ctx, query):
+        return self._series
+
+
+def answer(app, body):
+    status, pieces = wsgi_call(app, "/api/v1/read", body)
+    require(status.startswith("200"), status)
+    return b"".join(pieces)
+
+
+def answer_in_c(body):
+    status, content = c_exchange("/api/v1/read", CONTENT_TYPES[WRITE_V1], body)
+    require(status == 200, status)
+    return content
+
+
+def plain(content, response_type):
+    """What must be equal, whoever compressed it."""
+    return bytes(cramjam.snappy.decompress_raw(content)) if response_type == SAMPLED else content
+
+
+def case(name, response_type, run):
+    digest = functools.partial(_digest, run, response_type)
+    return Case(name, run, digest)
+
+
+def _digest(run, response_type):
+    return hashlib.sha256(plain(run(), response_type)).hexdigest()
+
+
+def main():
+    options = arguments()
+    storages = {"tuples": tuples(), "arrays": arrays(), "NumPy": numpy_arrays()}
+    for response_type, word in ((SAMPLED, "sampled"), (STREAMED, "streamed")):
+        body = read_request(response_type)
+        cases = [case("C, select and fetch", response_type, functools.partial(answer_in_c, body))]
+        for name, series in storages.items():
+            app = make_wsgi_app(Ready(series))
+            cases.append(case(name, response_type, functools.partial(answer, app, body)))
+        if response_type == SAMPLED:
+            cases.append(case("tuples, protobuf + cramjam", response_type,
+                              functools.partial(peer.response, storages["tuples"])))
+        run_group(f"Python, {word} answer of 2,000 x 240", cases, 2, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes over sockets: storages that do nothing behind serve(), uvicorn and gunicorn, and receivers
+written by hand.
+
+The client (in C, four connections, here) and the server under test share the machine. Time is that
+of the wall, divided by the requests answered: half of it is twice the requests per second.
+"""
+
+import pathlib
+import subprocess
+import sys
+import time
+from typing import NamedTuple
+
+from support import arguments, load, require, row, write_request
+
+CONNECTIONS = 4
+SECONDS = 0.25
+
+
+class Subject(NamedTuple):
+    name: str
+    host: str
+    storage: str
+    target: float = 0
+
+
+GROUPS = {
+    "behind serve()": (
+        Subject("C: libpra_server, looks only", "c", "-"),
+        Subject("serve(), looks only", "serve", "Looking", 2),
+    ),
+    "WSGI, gunicorn": (
+        Subject("Flask + protobuf + cramjam: dicts, lists", "gunicorn", "peer"),
+        Subject("ours, looks only", "gunicorn", "Looking"),
+        Subject("ours, dicts and lists", "gunicorn", "Storing"),
+    ),
+}
+
+
+class Running:
+    def __init__(self, subject):
+        script = pathlib.Path(__file__).with_name("serve_one.py")
+        self._process = subprocess.Popen(
+            [sys.executable, script, subject.host, subject.storage], stdout=subprocess.PIPE)
+        self.subject = subject
+        self.port = int(self._process.stdout.readline() or 0)
+        require(self.port, f"{subject.name} does not start")
+        self.wall_us, self.cpu_us = [], []
+
+    def cpu_ns(self):
+        """CPU time of the process and its children (the worker of gunicorn)."""
+        pid = self._process.pid
+        children = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        # The clock of another process, as clock_getcpuclockid makes it in Linux.
+        return sum(time.clock_gettime_ns(~int(each) << 3 | 2) for each in (pid, *children))
+
+    def measure(self, body, seconds):
+        before = self.cpu_ns()
+        done = load(self.port, body, CONNECTIONS, seconds)
+        self.wall_us.append(done.seconds * 1e6 / done.requests)
+        self.cpu_us.append((self.cpu_ns() - before) / 1000 / done.requests)
+
+    def stop(self):
+        self._process.terminate()
+        self._process.wait()
+
+
+def run_group(name, subjects, body, rounds):
+    servers = [Running(subject) for subject in subjects]
+    try:
+        for server in servers:
+            server.measure(body, SECONDS / 2)
+            del server.wall_us[:], server.cpu_us[:]
+        for _ in range(rounds):
+            for server in servers:
+                server.measure(body, SECONDS)
+    finally:
+        for server in servers:
+            server.stop()
+    for server in servers:
+        row(f"Python, {name}: wall time per write of 2,000 series", server.subject.name,
+            server.wall_us, server.subject.target, countable=False)
+    for server in servers:
+        row(f"Python, {name}: CPU time of the server", server.subject.name, server.cpu_us,
+            countable=False)
+
+
+def main():
+    options = arguments()
+    if options.only:
+        return
+    body = write_request(2000)
+    for name, subjects in GROUPS.items():
+        run_group(name, subjects, body, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

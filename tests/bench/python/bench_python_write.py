@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A write of 10,000 series: from the body to the data in a storage's hands.
+
+Ours goes through make_wsgi_app, so it is decoded, checked and answered; the peers only decode.
+"""
+
+import functools
+import math
+
+import peer
+from support import (
+    CONTENT_TYPES, WRITE_V1, WRITE_V2, Case, arguments, digest_of, require, run_group,
+    write_request, wsgi_call)
+
+from prom_remote_api import make_wsgi_app
+
+
+class Taker:
+    """A storage that takes the data in one way; `digest` has it looked at too, while it may be."""
+
+    def __init__(self, take, series_of, block, version=WRITE_V1):
+        self._take, self._series_of, self._digest = take, series_of, None
+        self._call = functools.partial(
+            wsgi_call, make_wsgi_app(self), "/api/v1/write", block, CONTENT_TYPES[version])
+
+    def write(self, ctx, request):
+        taken = self._take(request)
+        if self._digest == "":
+            self._digest = self._series_of(taken)
+
+    def run(self):
+        status, _ = self._call()
+        require(status.startswith("204"), status)
+
+    def digest(self):
+        self._digest = ""
+        self.run()
+        result, self._digest = self._digest, None
+        return result
+
+
+def case(name, take, series_of, block, target=0, version=WRITE_V1):
+    taker = Taker(take, series_of, block, version)
+    return Case(name, taker.run, taker.digest, target)
+
+
+def peer_case(name, take, digest, block):
+    return Case(name, lambda: take(block), lambda: digest(take(block)))
+
+
+# ---- dicts of strings and lists of tuples
+
+
+def dicts(request):
+    return [(series.labels, series.samples) for series in request]
+
+
+def digest_of_dicts(taken):
+    return digest_of((labels, [t for t, _ in samples], [v for _, v in samples])
+                     for labels, samples in taken)
+
+
+# ---- iteration
+
+
+def iterate(request):
+    count, total = 0, 0.0
+    for series in request:
+        for name, text in series.labels.items():
+            count += 1
+        for timestamp, value in series.samples:
+            total += value
+    return count, total
+
+
+def digest_of_sums(taken):
+    count, total = taken
+    return f"{count} {'nan' if math.isnan(total) else total}"
+
+
+def main():
+    options = arguments()
+    block = write_request(10000)
+    run_group("Python, 10,000 series as dicts and lists of tuples", [
+        peer_case("protobuf + cramjam", peer.dicts, digest_of_dicts, block),
+        case("ours", dicts, digest_of_dicts, block, 1 / 3),
+    ], 1, options)
+    run_group("Python, 10,000 series, iteration over all", [
+        peer_case("protobuf + cramjam", peer.iterate, digest_of_sums, block),
+        case("ours", iterate, digest_of_sums, block, 1 / 2),
+    ], 1, options)
+    newer = write_request(10000, WRITE_V2)
+    run_group("Python, 10,000 series in 2.0 as dicts and lists of tuples", [
+        peer_case("protobuf + cramjam", peer.dicts_v2, digest_of_dicts, newer),
+        case("ours", dicts, digest_of_dicts, newer, version=WRITE_V2),
+    ], 1, options)
+
+
+if __name__ == "__main__":
+    main()
