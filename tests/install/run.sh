@@ -65,6 +65,6 @@ for module in pra_server pra_stores; do
     $(pkg-config --static --libs "$module" | sed -E 's/-l(pra[a-z_]*)/-l:lib\1.a/g')
 done
 
-for file in "$prefix/share/pra/pra.cdef.h" "$prefix/include/pra.h"; do
+for file in "$prefix"/share/pra/pra{,_arrow}.cdef.h "$prefix"/include/pra{,_arrow}.h; do
   [[ -s $file ]] || { echo "not installed: $file"; exit 1; }
 done
