@@ -710,6 +710,10 @@ PRA_API size_t pra_query_matcher_count(const pra_query *query);
 /** NULL if there is no such matcher. */
 PRA_API const pra_matcher *pra_query_matcher(const pra_query *query, size_t index);
 PRA_API int pra_query_hints(const pra_query *query, pra_read_hints *out);
+/** A place for a pointer of the storage's own, NULL at first: what it keeps from call to call while
+ * an exchange answers this query (pra_storage_vtbl.release frees it). Never NULL; valid as long as
+ * the query. */
+PRA_API void **pra_query_state(const pra_query *query);
 /** 1 if a series with these labels (any order) satisfies all matchers, else 0; errors of
  * pra_matcher_matches. */
 PRA_API int pra_query_matches(const pra_query *query, const pra_label *labels, size_t count);
@@ -751,7 +755,8 @@ PRA_API void pra_series_sink_free(pra_series_sink *sink);
  * the range are left out; a series without samples left is left out. Copies. Returns 0,
  * PRA_ERR_LABELS (and the series is not added), PRA_ERR_SAMPLE_LIMIT, PRA_ERR_RESPONSE_TOO_LARGE,
  * PRA_ERR_CANCELLED. After any of the last three every further call returns the same: the store
- * should return it.
+ * should return it. A storage with PRA_STORAGE_ORDERED: also PRA_DONE, the series is added and
+ * enough waits (see process_query); PRA_ERR_CALLBACK, it is out of order, for good as the three.
  */
 PRA_API int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t label_count,
                                 const int64_t *timestamps_ms, const double *values,
@@ -767,6 +772,7 @@ PRA_API int pra_series_sink_samples(pra_series_sink *sink, const int64_t *timest
  * them is invalid (pra_histogram_validate), and none is added. */
 PRA_API int pra_series_sink_histograms(pra_series_sink *sink, const pra_columns *columns,
                                        size_t start, size_t count, pra_error *err);
+/** Returns as pra_series_sink_add. */
 PRA_API int pra_series_sink_end(pra_series_sink *sink, pra_error *err);
 /** Series and samples added so far (after trimming). */
 PRA_API size_t pra_series_sink_series_count(const pra_series_sink *sink);
@@ -923,7 +929,10 @@ enum {
     PRA_STORAGE_HISTOGRAMS = 2,
     /** write keeps exemplars. Without this the handler refuses those of remote write 2.0 likewise;
      * 1.0 lets them go unsaid, bad ones too. */
-    PRA_STORAGE_EXEMPLARS = 4
+    PRA_STORAGE_EXEMPLARS = 4,
+    /** process_query pushes series in the order of their labels, and goes on where it stopped: see
+       there. For storages without select, fetch and read. */
+    PRA_STORAGE_ORDERED = 8
 };
 
 /** The entries a storage implements. size and later fields as in options; a missing entry (NULL) is
@@ -944,7 +953,17 @@ typedef struct pra_storage_vtbl {
     int (*write)(void *self, const pra_context *ctx, const pra_write_request *request,
                  pra_write_result *result, pra_error *err);
     /** Pushes all series that satisfy the query into sink. Returns as write, or what the sink
-     * returned; a limit it names is a 400. */
+     * returned; a limit it names is a 400.
+     * With PRA_STORAGE_ORDERED each series comes behind the one before in the order of a streamed
+     * answer [R-24]: labels sorted by name, then compared name, value, name … as bytes; what
+     * another begins with before it. One that does not, or comes twice, is PRA_ERR_CALLBACK. A
+     * streamed answer then takes the memory of a piece, and of a series: pra_series_sink_add and
+     * pra_series_sink_end return PRA_DONE when enough waits for the reader; they have taken the
+     * series. Then process_query returns PRA_DONE too, and is called again with the same ctx and
+     * query when the reader wants more; what it was at it keeps by pra_query_state. No lock or
+     * transaction may be held between calls, which may come on different threads. PRA_OK: there is
+     * no more. In sampled answers, and if the handler has external labels, no sink says PRA_DONE.
+     */
     int (*process_query)(void *self, const pra_context *ctx, const pra_query *query,
                          pra_series_sink *sink, pra_error *err);
     /** Optional: answers all queries at once, sinks[i] taking the series of query i. NULL:
@@ -973,6 +992,10 @@ typedef struct pra_storage_vtbl {
      * cuts the connection. */
     int (*fetch)(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
                  int64_t from_ms, pra_series_sink *sink, pra_error *err);
+    /** Optional: frees what a storage left at pra_query_state. Called once for each that is not
+     * NULL, when its query is over: answered, failed, or given up with the exchange (a next begin,
+     * reset, free); on the thread that asked the query, or that gives it up. */
+    void (*release)(void *self, void *state);
 } pra_storage_vtbl;
 
 /** A storage: vtbl is borrowed for the life of the handler (usually static), self is taken

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "message/label_set.h"
 
+#include <stdio.h>
+
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/sort.h"
@@ -95,4 +97,27 @@ int pra__labels_compare(const pra_label *a, size_t a_count, const pra_label *b, 
             return order;
     }
     return (a_count > b_count) - (a_count < b_count);
+}
+
+static int shown(pra_str s, size_t room)
+{
+    return (int)(s.len < room ? s.len : room);
+}
+
+void pra__labels_text(char *out, size_t size, const pra_label *labels, size_t count)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < count && len < size; i++)
+        len += (size_t)snprintf(out + len, size - len, "%s%.*s=\"%.*s\"", i ? "," : "{",
+                                shown(labels[i].name, size), labels[i].name.ptr,
+                                shown(labels[i].value, size), labels[i].value.ptr);
+    if (len < size)
+        len += (size_t)snprintf(out + len, size - len, count ? "}" : "{}");
+    if (len >= size) /* at the boundary of a character, with room for what says so */
+    {
+        len = size - sizeof("…");
+        while (len > 0 && ((unsigned char)out[len] & 0xC0) == 0x80)
+            len--;
+        (void)snprintf(out + len, size - len, "…");
+    }
 }

@@ -21,4 +21,7 @@ void pra__label_set_fini(struct pra__label_set *set, const pra_alloc *alloc);
  * another begins with comes before it. */
 int pra__labels_compare(const pra_label *a, size_t a_count, const pra_label *b, size_t b_count);
 
+/* Writes {name="value",…} to out, NUL-terminated, cut to size bytes; as a message may have it. */
+void pra__labels_text(char *out, size_t size, const pra_label *labels, size_t count);
+
 #endif

@@ -194,6 +194,12 @@ int pra_query_hints(const pra_query *query, pra_read_hints *out)
     return pra__struct_out(out, &query->hints, sizeof(query->hints));
 }
 
+void **pra_query_state(const pra_query *query)
+{
+    /* const is what a storage sees of the question; this place is the storage's. */
+    return &((struct pra_query *)(uintptr_t)query)->state;
+}
+
 /* ---- build */
 
 static int open_for_building(pra_read_request *req)

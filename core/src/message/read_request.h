@@ -14,7 +14,8 @@ struct pra_query {
     struct pra_matcher *matchers;
     size_t matcher_count;
     pra_read_hints
-        hints; /* present says whether there are any; strings live as long as the query */
+        hints;   /* present says whether there are any; strings live as long as the query */
+    void *state; /* the storage's own: pra_query_state */
 };
 
 enum { PRA__READ_EMPTY = 0, PRA__READ_BUILT = 1, PRA__READ_DECODED = 2 };

@@ -41,6 +41,7 @@ void pra__series_sink_start(pra_series_sink *sink, int64_t start_ms, int64_t end
     sink->series_count = sink->sample_count = sink->histogram_count = 0;
     sink->begun = 0;
     sink->feed = (struct pra__feed){0};
+    sink->ordered = 0;
     sink->stream.on = 0;
     sink->budget = budget;
     sink->failure = (pra_error){0};
@@ -140,7 +141,7 @@ static int too_many_samples(pra_series_sink *sink, pra_error *err)
     return pra__sink_fail(sink, err);
 }
 
-static int too_many_bytes(pra_series_sink *sink, pra_error *err)
+int pra__sink_fail_bytes(pra_series_sink *sink, pra_error *err)
 {
     pra__error(&sink->failure, PRA_ERR_RESPONSE_TOO_LARGE, 0,
                "the answer is larger than the limit of %llu bytes; ask for less, or raise "
@@ -156,7 +157,7 @@ int pra__sink_take_samples(pra_series_sink *sink, size_t count, pra_error *err)
 
 int pra__sink_take_bytes(pra_series_sink *sink, size_t count, pra_error *err)
 {
-    return pra__budget_take(&sink->budget->bytes, count) ? PRA_OK : too_many_bytes(sink, err);
+    return pra__budget_take(&sink->budget->bytes, count) ? PRA_OK : pra__sink_fail_bytes(sink, err);
 }
 
 /* ── Labels ── */
@@ -170,7 +171,7 @@ static int encode_labels(pra_series_sink *sink, const pra_label *labels, size_t 
                                       labels[i].value.len);
     /* Before they take memory: each of many sinks could hold as much as all may hold together. */
     if (size > atomic_load_explicit(&sink->budget->bytes, memory_order_relaxed))
-        return too_many_bytes(sink, err);
+        return pra__sink_fail_bytes(sink, err);
     pra_buffer_reset(&sink->labels);
     if (pra__buffer_reserve(&sink->labels, size))
         return pra__sink_fail_nomem(sink, err);
@@ -179,6 +180,11 @@ static int encode_labels(pra_series_sink *sink, const pra_label *labels, size_t 
         p = pra__put_label_field(p, prom_TimeSeries_labels_tag, labels[i].name, labels[i].value);
     sink->labels.len = size;
     return PRA_OK;
+}
+
+static int is_fed(const pra_series_sink *sink)
+{
+    return pra__sink_is_direct(sink) && !sink->ordered;
 }
 
 int pra__series_sink_open(pra_series_sink *sink, const pra_label *labels, size_t count,
@@ -192,7 +198,7 @@ int pra__series_sink_open(pra_series_sink *sink, const pra_label *labels, size_t
     sink->begun = 1;
     pra__pending_clear(&sink->pending);
     sink->stream.taken_before = sink->sample_count + sink->histogram_count;
-    if (pra__sink_is_direct(sink))
+    if (is_fed(sink))
         pra__streamed_begin(&sink->stream.writer, sink->stream.out, sink->stream.query_index,
                             sink->budget->max_frame_bytes, &sink->labels);
     return PRA_OK;
@@ -232,7 +238,9 @@ int pra_series_sink_begin(pra_series_sink *sink, const pra_label *labels, size_t
                                  sink->external_count, err);
     if (rc == PRA_ERR_NOMEM)
         return pra__sink_fail_nomem(sink, err);
-    if (rc == PRA_OK && sink->stream.on)
+    if (rc == PRA_OK && sink->ordered)
+        rc = pra__sink_follow(sink, err);
+    else if (rc == PRA_OK && sink->stream.on)
         rc = list_series(sink, err);
     return rc ? rc : pra__series_sink_open(sink, sink->set.items, sink->set.count, err);
 }
@@ -251,7 +259,7 @@ static int room_for_samples(pra_series_sink *sink, size_t count, pra_error *err)
     if (!sink->stream.on && total > sink->budget->max_samples)
         return too_many_samples(sink, err);
     if (total > sink->budget->max_bytes / PRA__POINT_BYTES)
-        return too_many_bytes(sink, err);
+        return pra__sink_fail_bytes(sink, err);
     return pra__pending_reserve(&sink->pending, &sink->alloc, count)
                ? pra__sink_fail_nomem(sink, err)
                : PRA_OK;
@@ -299,7 +307,7 @@ static int hold(pra_series_sink *sink, const pra_columns *columns, size_t index,
     int rc =
         pra__pending_hold(&sink->pending, &sink->alloc, columns, index, sink->budget->max_bytes);
     if (rc == PRA_ERR_MEMORY_BUDGET)
-        return too_many_bytes(sink, err);
+        return pra__sink_fail_bytes(sink, err);
     return rc == PRA_ERR_NOMEM ? pra__sink_fail_nomem(sink, err) : rc;
 }
 
@@ -348,15 +356,11 @@ static int encode_streamed(pra_series_sink *sink, const int64_t *timestamps_ms,
                            const double *values, size_t count, pra_error *err)
 {
     struct pra__sink_stream *stream = &sink->stream;
-    const size_t start = sink->series.len;
-    if (count == 0 && sink->pending.held_count == 0) {
-        pra__series_list_undo(&stream->list);
-        return PRA_OK;
-    }
-    pra__streamed_begin(&stream->writer, &sink->series, stream->query_index,
+    const size_t start = stream->out->len;
+    pra__streamed_begin(&stream->writer, stream->out, stream->query_index,
                         sink->budget->max_frame_bytes, &sink->labels);
     int rc = pra__streamed_write(&stream->writer, timestamps_ms, values, count, &sink->pending);
-    if (rc == PRA_OK)
+    if (rc == PRA_OK && !sink->ordered)
         rc = pra_buffer_append(&stream->starts, &start, sizeof(start));
     if (rc) {
         pra_error_set_cstr(&sink->failure, rc, pra_strerror(rc));
@@ -365,12 +369,17 @@ static int encode_streamed(pra_series_sink *sink, const int64_t *timestamps_ms,
     sink->series_count++;
     sink->sample_count += count;
     sink->histogram_count += sink->pending.held_count;
-    return pra__sink_take_bytes(sink, sink->series.len - start, err);
+    return sink->ordered ? pra__sink_ask_for_more(sink, err)
+                         : pra__sink_take_bytes(sink, stream->out->len - start, err);
 }
 
 static int encode(pra_series_sink *sink, const int64_t *timestamps_ms, const double *values,
                   size_t count, pra_error *err)
 {
+    if (sink->stream.on && count == 0 && sink->pending.held_count == 0) {
+        drop_begun(sink);
+        return PRA_OK;
+    }
     sink->begun = 0;
     return sink->stream.on ? encode_streamed(sink, timestamps_ms, values, count, err)
                            : pra__sink_encode_sampled(sink, timestamps_ms, values, count, err);
@@ -394,7 +403,7 @@ int pra_series_sink_end(pra_series_sink *sink, pra_error *err)
         return pra__sink_fail(sink, err);
     if (!sink->begun || sink->feed.running)
         return PRA_ERR_STATE;
-    if (pra__sink_is_direct(sink))
+    if (is_fed(sink))
         return end_fed(sink, err);
     if (pra__pending_settle(&sink->pending, &sink->alloc))
         return pra__sink_fail_nomem(sink, err);

@@ -247,7 +247,7 @@ void pra__answer_read(pra_exchange *x, int code, const pra_error *err)
     const int streamed = x->version == PRA_RESPONSE_STREAMED_XOR_CHUNKS;
     if (code == PRA_OK) {
         x->error = (pra_error){0};
-        if (!x->stream.fetched)
+        if (!x->stream.pulled)
             code = sink_failure(x);
         if (code == PRA_OK)
             code = streamed ? pra__stream_begin(x, &x->error) : encode_samples(x);

@@ -30,11 +30,32 @@ int pra_exchange_new(pra_handler *handler, const pra_alloc *alloc, pra_exchange 
     return PRA_OK;
 }
 
+void pra__query_over(pra_exchange *x, size_t index)
+{
+    const pra_handler *h = x->handler;
+    void **place = pra_query_state(pra_read_request_query(x->read, index));
+    void *state = *place;
+    *place = NULL;
+    if (state && h->vtbl.release)
+        h->vtbl.release(h->self, state);
+}
+
+void pra__queries_over(pra_exchange *x)
+{
+    size_t count = x->read ? pra_read_request_query_count(x->read) : 0;
+    const int busy = x->busy;
+    x->busy = 1;
+    for (size_t i = 0; i < count; i++)
+        pra__query_over(x, i);
+    x->busy = busy;
+}
+
 void pra_exchange_free(pra_exchange *x)
 {
     if (!x)
         return;
     pra_alloc alloc = x->alloc;
+    pra__queries_over(x);
     pra__stream_fini(&x->stream);
     pra__sinks_free(x);
     pra_write_request_free(x->write);
@@ -65,6 +86,7 @@ static void drop_write(pra_exchange *x)
 void pra__exchange_drop_request(pra_exchange *x)
 {
     drop_write(x);
+    pra__queries_over(x);
     if (x->read)
         pra_read_request_reset(x->read);
     pra__sinks_trim(x, retained(x));
@@ -310,9 +332,9 @@ int pra_exchange_run(pra_exchange *x)
     const pra_handler *h = x->handler;
     int rc;
     x->busy = 1;
-    x->stream.fetched =
-        x->phase == PRA_STEP_READ && x->version != PRA_RESPONSE_SAMPLES && h->vtbl.select;
-    if (x->stream.fetched)
+    x->stream.pulled = x->phase == PRA_STEP_READ && x->version != PRA_RESPONSE_SAMPLES &&
+                       (h->vtbl.select || pra__storage_is_ordered(h));
+    if (x->stream.pulled)
         rc = PRA_OK; /* it is asked piece by piece */
     else if (x->phase == PRA_STEP_READ)
         rc = pra__sinks_fill(x);

@@ -64,6 +64,9 @@ void pra__answer_read(pra_exchange *x, int code, const pra_error *err);
 
 /* exchange.c: lets go of what is not needed once the answer stands. */
 void pra__exchange_drop_request(pra_exchange *x);
+/* Query number index is over: the storage's state of it is released. */
+void pra__query_over(pra_exchange *x, size_t index);
+void pra__queries_over(pra_exchange *x);
 /* Lets go of the answer. */
 void pra__exchange_drop_body(pra_exchange *x);
 

@@ -26,4 +26,12 @@ struct pra_handler {
     pra_clock clock;
 };
 
+/* Series of its process_query come in the order of an answer, and stay in it. */
+static inline int pra__storage_is_ordered(const pra_handler *h)
+{
+    const pra_storage_vtbl *v = &h->vtbl;
+    return v->flags & PRA_STORAGE_ORDERED && v->process_query && !v->read && !v->select &&
+           h->external_label_count == 0;
+}
+
 #endif

@@ -75,15 +75,33 @@ struct fan_out {
     struct outcome *outcomes; /* one a query */
 };
 
-static int process(pra_exchange *x, size_t index, pra_series_list *list, pra_error *err)
+static int process_ordered(pra_exchange *x, const pra_query *query, pra_series_sink *sink,
+                           pra_error *err)
 {
     const pra_handler *h = x->handler;
-    const pra_query *query = pra_read_request_query(x->read, index);
+    pra__series_sink_order(sink, 0);
+    int rc = h->vtbl.process_query(h->self, &x->context, query, sink, err);
+    return pra__series_sink_order_end(sink, rc, err);
+}
+
+static int ask(pra_exchange *x, const pra_query *query, pra_series_list *list,
+               pra_series_sink *sink, pra_error *err)
+{
+    const pra_handler *h = x->handler;
     if (pra_query_start_ms(query) > pra_query_end_ms(query))
         return PRA_OK; /* nothing is in it */
     if (h->vtbl.select)
-        return pra__select_and_fetch(x, query, list, x->sinks[index], err);
-    return h->vtbl.process_query(h->self, &x->context, query, x->sinks[index], err);
+        return pra__select_and_fetch(x, query, list, sink, err);
+    if (pra__storage_is_ordered(h))
+        return process_ordered(x, query, sink, err);
+    return h->vtbl.process_query(h->self, &x->context, query, sink, err);
+}
+
+static int process(pra_exchange *x, size_t index, pra_series_list *list, pra_error *err)
+{
+    int rc = ask(x, pra_read_request_query(x->read, index), list, x->sinks[index], err);
+    pra__query_over(x, index);
+    return rc;
 }
 
 static void one_query(void *arg, size_t index)
@@ -125,8 +143,11 @@ static int fill_in_turn(pra_exchange *x)
 int pra__sinks_fill(pra_exchange *x)
 {
     const pra_handler *h = x->handler;
-    if (h->vtbl.read && !h->vtbl.select)
-        return h->vtbl.read(h->self, &x->context, x->read, x->sinks, &x->error);
+    if (h->vtbl.read && !h->vtbl.select) {
+        int rc = h->vtbl.read(h->self, &x->context, x->read, x->sinks, &x->error);
+        pra__queries_over(x);
+        return rc;
+    }
     if (!h->vtbl.process_query && !h->vtbl.select)
         return pra_error_set_cstr(&x->error, PRA_ERR_NOT_SUPPORTED, "this storage takes no reads");
     int parallel = x->sink_count > 1 && h->executor.parallel_for &&

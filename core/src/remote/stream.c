@@ -27,20 +27,15 @@ void pra__stream_reset(struct pra__stream *s, size_t retain)
 
 /* ── Asked of the storage as the host asks for pieces ── */
 
-static int list_query(pra_exchange *x, pra_error *err)
+static const pra_query *begin_query(pra_exchange *x)
 {
     struct pra__stream *s = &x->stream;
     const pra_query *query = pra_read_request_query(x->read, s->query);
-    const pra_handler *h = x->handler;
     pra__series_sink_start(x->sinks[0], pra_query_start_ms(query), pra_query_end_ms(query),
                            &x->read_budget, NULL, 0);
     pra__series_sink_stream(x->sinks[0], (int64_t)s->query, &x->out);
-    pra__series_list_start(&s->list, &x->read_budget, h->external_labels, h->external_label_count);
-    s->listed = 1;
-    s->at = 0;
-    if (pra_query_start_ms(query) > pra_query_end_ms(query))
-        return PRA_OK;
-    return pra__select(x, query, &s->list, err);
+    s->asked = 1;
+    return query;
 }
 
 static void account(pra_exchange *x)
@@ -51,13 +46,33 @@ static void account(pra_exchange *x)
     x->stats.histograms += sink->histogram_count;
 }
 
+static void end_query(pra_exchange *x)
+{
+    struct pra__stream *s = &x->stream;
+    account(x);
+    pra__query_over(x, s->query++);
+    s->asked = 0;
+}
+
+static int list_query(pra_exchange *x, pra_error *err)
+{
+    struct pra__stream *s = &x->stream;
+    const pra_handler *h = x->handler;
+    const pra_query *query = begin_query(x);
+    pra__series_list_start(&s->list, &x->read_budget, h->external_labels, h->external_label_count);
+    s->at = 0;
+    if (pra_query_start_ms(query) > pra_query_end_ms(query))
+        return PRA_OK;
+    return pra__select(x, query, &s->list, err);
+}
+
 /* Begins the next series of this query or a later one. Returns PRA_OK, PRA_DONE if there is none.
  */
 static int open_series(pra_exchange *x, pra_error *err)
 {
     struct pra__stream *s = &x->stream;
-    for (; s->query < x->sink_count; s->query++, s->listed = 0) {
-        int rc = s->listed ? PRA_OK : list_query(x, err);
+    for (; s->query < x->sink_count; end_query(x)) {
+        int rc = s->asked ? PRA_OK : list_query(x, err);
         if (rc)
             return rc;
         if (s->at < s->list.count) {
@@ -66,7 +81,6 @@ static int open_series(pra_exchange *x, pra_error *err)
             s->open = 1;
             return pra__series_sink_open(x->sinks[0], series->labels, series->label_count, err);
         }
-        account(x);
     }
     return PRA_DONE;
 }
@@ -89,17 +103,42 @@ static int fetch_frame(pra_exchange *x, pra_error *err)
     return rc;
 }
 
-static int fetch_piece(pra_exchange *x, pra_error *err)
+static int fetch_some(pra_exchange *x, pra_error *err)
+{
+    int rc = x->stream.open ? PRA_OK : open_series(x, err);
+    return rc ? rc : fetch_frame(x, err);
+}
+
+/* As many series as the storage has, or are enough. Returns PRA_OK, PRA_DONE behind the last query.
+ */
+static int process_some(pra_exchange *x, pra_error *err)
+{
+    struct pra__stream *s = &x->stream;
+    const pra_handler *h = x->handler;
+    if (s->query == x->sink_count)
+        return PRA_DONE;
+    const pra_query *query = pra_read_request_query(x->read, s->query);
+    if (!s->asked) {
+        (void)begin_query(x);
+        pra__series_sink_order(x->sinks[0], PIECE_BYTES);
+    }
+    int rc = PRA_OK;
+    if (pra_query_start_ms(query) <= pra_query_end_ms(query))
+        rc = h->vtbl.process_query(h->self, &x->context, query, x->sinks[0], err);
+    rc = pra__series_sink_order_end(x->sinks[0], rc, err);
+    if (rc == PRA_OK)
+        end_query(x);
+    return rc < 0 ? rc : PRA_OK;
+}
+
+static int pull_piece(pra_exchange *x, pra_error *err)
 {
     struct pra__stream *s = &x->stream;
     int rc = PRA_OK;
     pra_buffer_reset(&x->out);
     x->busy = 1;
-    while (rc == PRA_OK && x->out.len < PIECE_BYTES) {
-        rc = s->open ? PRA_OK : open_series(x, err);
-        if (rc == PRA_OK)
-            rc = fetch_frame(x, err);
-    }
+    while (rc == PRA_OK && x->out.len < PIECE_BYTES)
+        rc = x->handler->vtbl.select ? fetch_some(x, err) : process_some(x, err);
     x->busy = 0;
     if (rc < 0 && s->query < x->sink_count)
         account(x);
@@ -157,14 +196,14 @@ static int gather_piece(pra_exchange *x, pra_error *err)
 
 static int make_piece(pra_exchange *x, pra_error *err)
 {
-    return x->stream.fetched ? fetch_piece(x, err) : gather_piece(x, err);
+    return x->stream.pulled ? pull_piece(x, err) : gather_piece(x, err);
 }
 
 int pra__stream_begin(pra_exchange *x, pra_error *err)
 {
     struct pra__stream *s = &x->stream;
     int rc;
-    if (!s->fetched)
+    if (!s->pulled)
         for (size_t i = 0; i < x->sink_count; i++)
             pra__series_sink_sort(x->sinks[i]);
     rc = make_piece(x, err);

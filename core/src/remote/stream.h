@@ -10,16 +10,18 @@ struct pra__stream {
     int on;        /* the answer is streamed */
     int over;      /* the last piece was given out, or failed tells why there is none */
     int failed;    /* code */
-    int fetched;   /* by select and fetch; else the sinks hold all frames */
+    int pulled;    /* the storage is asked piece by piece; else the sinks hold all frames */
     pra_str piece; /* the next one, if waiting */
     int waiting;
     size_t query;
     size_t at; /* series of its list */
 
-    /* fetched; sink number 0 makes the frames */
-    pra_series_list list; /* of the query, once it is listed */
-    int listed;
-    int open; /* series number at is begun */
+    /* pulled; sink number 0 makes the frames */
+    int asked; /* the query has begun */
+
+    /* by select and fetch; else by an ordered process_query */
+    pra_series_list list; /* of the query */
+    int open;             /* series number at is begun */
     int64_t from_ms;
 };
 
