@@ -18,7 +18,18 @@ set_target_properties(pra_python PROPERTIES
   OUTPUT_NAME _pra LIBRARY_OUTPUT_DIRECTORY ${python_dir} LINKER_LANGUAGE CXX)
 target_include_directories(pra_python PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_link_libraries(pra_python PRIVATE pra_server_static pra_static)
-target_link_options(pra_python PRIVATE -Wl,--exclude-libs,ALL)
+target_link_options(pra_python PRIVATE -Wl,--exclude-libs,ALL
+                    -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/python.map)
+# Debian's other archives are not position independent. crypt_gensalt, which nobody calls here, is
+# all that wants random bytes, and with them glibc 2.36.
+option(PRA_PYTHON_WHEEL "link snappy, libyaml and libcrypt from archives, as bindings/wheel.py wants it" OFF)
+if(PRA_PYTHON_WHEEL)
+  foreach(name snappy yaml crypt)
+    find_library(PRA_${name}_ARCHIVE lib${name}.a REQUIRED)
+    target_link_libraries(pra_python PRIVATE ${PRA_${name}_ARCHIVE})
+  endforeach()
+  target_link_options(pra_python PRIVATE -Wl,--as-needed -Wl,--defsym=_crypt_get_random_bytes=0)
+endif()
 
 set(package_dir ${PROJECT_SOURCE_DIR}/python/prom_remote_api)
 file(GLOB_RECURSE package RELATIVE ${package_dir} CONFIGURE_DEPENDS

@@ -1,0 +1,152 @@
+"""What `./dev wheel [PYTHON ...]` does: a source distribution, a wheel of it for each interpreter, and its tests.
+
+Each wheel is installed in a fresh environment, where nothing else is when the examples are tried; then the packages
+of tests/requirements.txt are put within reach and the suites run. Needs build and auditwheel (build/venv).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import site
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+WORK = ROOT / "build" / "wheel"
+REQUIREMENTS = ROOT / "tests" / "requirements.txt"
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+ASK = "import sys, venv, ensurepip; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
+
+
+def run(*command: str | Path, **environment: str) -> str:
+    done = subprocess.run(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT, env=ENVIRONMENT | environment
+    )
+    if done.returncode:
+        sys.exit(f"{done.stdout}\nfailed: {' '.join(map(str, command))}")
+    return done.stdout
+
+
+def say(text: str) -> None:
+    print("==", text, file=sys.stderr, flush=True)
+
+
+def supported() -> list[str]:
+    """The versions that pyproject.toml names."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+
+
+def candidates() -> Iterator[str]:
+    yield "/usr/bin/python3"
+    for version in supported():
+        if found := shutil.which(f"python{version}"):
+            yield found
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    yield from map(str, sorted(pyenv.glob("versions/*/bin/python3")))
+
+
+def interpreters(named: list[str]) -> dict[str, str]:
+    """The first usable interpreter of each version, or those named."""
+    found: dict[str, str] = {}
+    for path in named or candidates():
+        path = shutil.which(path) or path
+        if not os.access(path, os.X_OK):
+            if named:
+                sys.exit(f"wheel: no interpreter {path}")
+            continue
+        asked = subprocess.run([path, "-I", "-c", ASK], capture_output=True, text=True, env=ENVIRONMENT)
+        implementation, _, version = asked.stdout.strip().partition(" ")
+        if implementation == "cpython" and version in supported():
+            found.setdefault(version, path)
+        elif named:
+            sys.exit(f"wheel: {path} is not CPython {', '.join(supported())} with venv")
+    return {version: found[version] for version in supported() if version in found}
+
+
+def make_sdist() -> Path:
+    say("the source distribution")
+    run(sys.executable, "-m", "build", "--sdist", "--outdir", WORK / "dist", ".")
+    (sdist,) = (WORK / "dist").glob("*.tar.gz")
+    return sdist
+
+
+def make_wheel(python: Path, sdist: Path, version: str) -> Path:
+    raw = WORK / f"raw-{version}"
+    shutil.rmtree(raw, ignore_errors=True)
+    run(python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--wheel-dir", raw,
+        "--config-settings=cmake.define.PRA_PYTHON_WHEEL=ON", sdist)  # fmt: skip
+    (built,) = raw.glob("*.whl")
+    known = set((WORK / "dist").glob("*.whl"))
+    run(sys.executable, "bindings/wheel.py", built, WORK / "dist")
+    (wheel,) = set((WORK / "dist").glob("*.whl")) - known
+    return wheel
+
+
+def packages(python: Path, version: str) -> tuple[str, list[str]]:
+    """A folder with the packages of the tests, and what has no wheel for this interpreter."""
+    if version == "%d.%d" % sys.version_info[:2]:
+        return site.getsitepackages()[0], []
+    folder = WORK / f"packages-{version}"
+    stamp = folder / "installed.txt"
+    wanted = REQUIREMENTS.read_text()
+    if not stamp.exists() or stamp.read_text().split("\0")[0] != wanted:
+        say(f"{version}: the packages of tests/requirements.txt")
+        shutil.rmtree(folder, ignore_errors=True)
+        names = [line for line in wanted.splitlines() if line and not line.startswith("#")]
+        missing = [] if install(python, folder, names) else [name for name in names if not install(python, folder, [name])]
+        stamp.write_text("\0".join([wanted, *missing]))
+    return str(folder), stamp.read_text().split("\0")[1:]
+
+
+def install(python: Path, folder: Path, names: list[str]) -> bool:
+    command = [python, "-m", "pip", "install", "-q", "--upgrade", "--only-binary=:all:", "--target", folder, *names]
+    return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
+
+
+def check(version: str, interpreter: str, sdist: Path) -> str:
+    """Makes and tests a wheel; the line of the table."""
+    start = time.monotonic()
+    say(f"{version}: a wheel")
+    environment = WORK / f"env-{version}"
+    run(interpreter, "-m", "venv", "--clear", environment)
+    python = environment / "bin" / "python"
+    wheel = make_wheel(python, sdist, version)
+    run(python, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", wheel)
+    run(python, "tests/wheel/alone.py")
+    folder, missing = packages(python, version)
+    where = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
+    Path(where, "packages.pth").write_text(folder + "\n")
+    say(f"{version}: the tests")
+    log = WORK / f"tests-{version}.log"
+    command = [python, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider",
+               f"--basetemp={WORK / f'tmp-{version}'}", "--ignore=tests/python/test_install.py",
+               "tests/wheel", "tests/python"]  # fmt: skip
+    with log.open("w") as output:
+        tests = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
+                               env=ENVIRONMENT | {"PRA_WHEEL": str(wheel), "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
+    text = log.read_text()
+    if tests.returncode:
+        sys.exit(f"{text}\nwheel: the tests failed under {interpreter} ({version})")
+    outcome = text.strip().splitlines()[-1].strip("= ").split(" in ")[0]
+    tag = wheel.name.removesuffix(".whl").split("-", 2)[2]
+    left_out = f"; without {', '.join(missing)}" if missing else ""
+    return f"{version:5} {tag:36} {wheel.stat().st_size / 1e6:.1f} MB {time.monotonic() - start:4.0f} s  {outcome}{left_out}"
+
+
+def main() -> None:
+    shutil.rmtree(WORK / "dist", ignore_errors=True)
+    chosen = interpreters(sys.argv[1:])
+    sdist = make_sdist()
+    table = [check(version, interpreter, sdist) for version, interpreter in chosen.items()]
+    print(f"{sdist.relative_to(ROOT)} {sdist.stat().st_size / 1e3:.0f} kB", *table, sep="\n")
+
+
+if __name__ == "__main__":
+    main()
