@@ -131,7 +131,7 @@ def main() -> None:
                 archive.writestr(entry, content)
         # It writes a new RECORD of all that it finds, packs, and says which systems the result is for.
         environment = os.environ | {"PATH": f"{TOOLS}:{os.environ['PATH']}", "LD_LIBRARY_PATH": folder}
-        repair = [sys.executable, "-m", "auditwheel", "repair", "--strip", "--wheel-dir", target, whole]
+        repair: list[str | Path] = [sys.executable, "-m", "auditwheel", "repair", "--strip", "--wheel-dir", target, whole]
         done = subprocess.run(repair, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if done.returncode:
             sys.exit(done.stdout)

@@ -25,7 +25,7 @@ def main() -> None:
     for example in EXAMPLES.glob("*.py"):
         importlib.import_module(example.stem)
 
-    command = [sys.executable, "-u", EXAMPLES / "memory_backend.py", "127.0.0.1:0"]
+    command: list[str | Path] = [sys.executable, "-u", EXAMPLES / "memory_backend.py", "127.0.0.1:0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as backend:
         assert backend.stdout
         try:

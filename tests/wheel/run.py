@@ -106,7 +106,8 @@ def packages(python: Path, version: str) -> tuple[str, list[str]]:
 
 
 def install(python: Path, folder: Path, names: list[str]) -> bool:
-    command = [python, "-m", "pip", "install", "-q", "--upgrade", "--only-binary=:all:", "--target", folder, *names]
+    command: list[str | Path] = [python, "-m", "pip", "install", "-q", "--upgrade", "--only-binary=:all:"]
+    command += ["--target", folder, *names]
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
 
 
@@ -125,9 +126,9 @@ def check(version: str, interpreter: str, sdist: Path) -> str:
     Path(where, "packages.pth").write_text(folder + "\n")
     say(f"{version}: the tests")
     log = WORK / f"tests-{version}.log"
-    command = [python, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider",
-               f"--basetemp={WORK / f'tmp-{version}'}", "--ignore=tests/python/test_install.py",
-               "tests/wheel", "tests/python"]  # fmt: skip
+    command: list[str | Path] = [python, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider",
+                                 f"--basetemp={WORK / f'tmp-{version}'}", "tests/wheel", "tests/python",
+                                 "--ignore=tests/python/test_install.py"]  # fmt: skip
     with log.open("w") as output:
         tests = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT,
                                env=ENVIRONMENT | {"PRA_WHEEL": str(wheel), "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip

@@ -16,8 +16,9 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from elftools.elf.dynamic import DynamicSection  # type: ignore[import-untyped]
-from elftools.elf.elffile import ELFFile  # type: ignore[import-untyped]
+from elftools.elf.dynamic import DynamicSection
+from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 import prom_remote_api as pra
 
@@ -90,7 +91,8 @@ def test_tag() -> None:
 
 def test_only_the_init_function_is_exported() -> None:
     with module().open("rb") as file:
-        symbols = ELFFile(file).get_section_by_name(".dynsym")
+        (symbols,) = (s for s in ELFFile(file).iter_sections() if s.name == ".dynsym")
+        assert isinstance(symbols, SymbolTableSection)
         exported = {s.name for s in symbols.iter_symbols() if s["st_shndx"] != "SHN_UNDEF" and s.name}
     assert exported == {"PyInit__pra"}
 
