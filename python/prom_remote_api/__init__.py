@@ -9,32 +9,51 @@
 """
 
 from . import pra
+from ._asgi import make_asgi_app
 from ._errors import Error, ExpiredError
 from ._handler import HandlerOptions
 from ._histogram import STALE_NAN, Bucket, Histogram, is_stale
 from ._pra import Context, Exemplar, Hints, Matcher, Metadata, Query, TimeSeries, WriteRequest
 from ._server import Server, ServerOptions, serve
-from ._storage import Reject, Retry, SampleLike, Series, SeriesLike, Storage, StorageLike
+from ._storage import (
+    ArrowStream,
+    FunctionStorage,
+    PieceLike,
+    Reject,
+    Result,
+    Retry,
+    SampleLike,
+    Samples,
+    Series,
+    SeriesLike,
+    Storage,
+    StorageLike,
+)
 from ._wsgi import make_wsgi_app
 
 __version__ = pra.version()
 
 __all__ = [
     "STALE_NAN",
+    "ArrowStream",
     "Bucket",
     "Context",
     "Error",
     "Exemplar",
     "ExpiredError",
     "HandlerOptions",
+    "FunctionStorage",
     "Hints",
     "Histogram",
     "Matcher",
     "Metadata",
+    "PieceLike",
     "Query",
     "Reject",
+    "Result",
     "Retry",
     "SampleLike",
+    "Samples",
     "Series",
     "SeriesLike",
     "Server",
@@ -44,6 +63,7 @@ __all__ = [
     "TimeSeries",
     "WriteRequest",
     "is_stale",
+    "make_asgi_app",
     "make_wsgi_app",
     "serve",
 ]

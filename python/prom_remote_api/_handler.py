@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import http
+from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import TypedDict
 
 from . import pra
 from ._adapter import Adapter
+from ._errors import Error
 
 
 class HandlerOptions(TypedDict, total=False):
-    """What Server, serve and make_wsgi_app take by name.
+    """What Server, serve, make_asgi_app and make_wsgi_app take by name.
 
     tenant_header: the header that names the tenant; "" = none.
     limits: what one request may cost, by the names of pra_limits.
@@ -30,6 +33,46 @@ class HandlerOptions(TypedDict, total=False):
     ignored_matchers: Iterable[str]
     read_delay: float
     read_max_age: float
+
+
+UNKNOWN_LENGTH = 0xFFFFFFFFFFFFFFFF
+
+
+class Exchanges:
+    """The exchanges of an application, which keep their memory from one request to the next."""
+
+    def __init__(self, handler: pra.Handler) -> None:
+        self._handler = handler
+        self._idle: deque[pra.Exchange] = deque(maxlen=16)
+
+    def take(self) -> pra.Exchange:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return pra.Exchange(self._handler)
+
+    def give(self, exchange: pra.Exchange) -> None:
+        """Takes back one that nobody uses. One that is not given back is just dropped."""
+        self._idle.append(exchange)
+
+
+def run(exchange: pra.Exchange) -> None:
+    """Asks the storage. That it failed is in the answer."""
+    try:
+        exchange.run()
+    except Error as error:
+        if error.code != pra.ERR_USER:
+            raise
+
+
+def response_headers(exchange: pra.Exchange) -> list[tuple[str, str]]:
+    headers = [
+        (exchange.header_name(i), exchange.header_value(i)) for i in range(exchange.header_count())
+    ]
+    length = exchange.body_length()
+    if length != UNKNOWN_LENGTH and exchange.status() != http.HTTPStatus.NO_CONTENT:
+        headers.append(("Content-Length", str(length)))
+    return headers
 
 
 def make_handler(

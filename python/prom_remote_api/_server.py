@@ -80,13 +80,14 @@ class Server:
         self._grace_ms = int(grace * 1000)
         self._stopped = threading.Event()
         self._lock = threading.Lock()
-        handler = make_handler(Adapter(storage, on_error), **options)
+        adapter = Adapter(storage, on_error)
+        handler = make_handler(adapter, **options)
         self._server: pra.Server | None = pra.Server(
             handler,
             listen,
             workers,
             max_connections,
-            type(storage).__name__,
+            adapter.name,
             _path(web_config_file),
             _path(bearer_token_file),
             max_concurrent_reads,

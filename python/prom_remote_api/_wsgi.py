@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import http
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote_from_bytes
 
 from . import pra
-from ._adapter import Adapter, OnError
-from ._handler import HandlerOptions, make_handler
+from ._adapter import Adapter, OnError, interrupts
+from ._handler import Exchanges, HandlerOptions, make_handler, response_headers, run
 from ._storage import StorageLike
 
 if TYPE_CHECKING:
@@ -19,21 +18,24 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
 _PIECE_BYTES = 64 * 1024
-_UNKNOWN_LENGTH = 0xFFFFFFFFFFFFFFFF
+_T = TypeVar("_T")
 
 
 class _Body:
-    """The answer's pieces; gives the exchange back when the host is done with it."""
+    """The answer's pieces; gives the exchange back when the host is done with it.
 
-    def __init__(self, exchange: pra.Exchange, give_back: Callable[[pra.Exchange], None]) -> None:
+    A failure in the middle is raised to the host, which breaks the connection off.
+    """
+
+    def __init__(self, exchange: pra.Exchange, exchanges: Exchanges) -> None:
         self._exchange: pra.Exchange | None = exchange
-        self._give_back = give_back
+        self._exchanges = exchanges
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        piece = self._exchange.body() if self._exchange else None
+        piece = _driven(self._exchange.body) if self._exchange else None
         if piece is None:
             raise StopIteration
         return piece
@@ -41,52 +43,55 @@ class _Body:
     def close(self) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange:
-            self._give_back(exchange)
+            self._exchanges.give(exchange)
+
+
+def _driven(call: Callable[[], _T]) -> _T:
+    """A call during which the library asks the storage. What the storage raises and is no
+    Exception, as KeyboardInterrupt, goes on to the host.
+    """
+    collected: list[BaseException] = []
+    token = interrupts.set(collected)
+    try:
+        result = call()
+    finally:
+        interrupts.reset(token)
+        if collected:
+            raise collected[0]
+    return result
 
 
 class _App:
-    def __init__(self, handler: pra.Handler, adapter: Adapter) -> None:
-        self._handler = handler
-        self._adapter = adapter
-        self._idle: deque[pra.Exchange] = deque(maxlen=16)
+    def __init__(self, handler: pra.Handler) -> None:
+        self._exchanges = Exchanges(handler)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        try:
-            exchange = self._idle.pop()
-        except IndexError:
-            exchange = pra.Exchange(self._handler)
+        exchange = self._exchanges.take()
         # An exception from here on drops the exchange, with whatever state it is in.
-        self._receive(exchange, environ)
+        _receive(exchange, environ)
         if exchange.step() != pra.STEP_RESPOND:
-            self._ask_storage(exchange)
+            _driven(lambda: run(exchange))
         status = exchange.status()
-        start_response(f"{status} {_reason(status)}", _response_headers(exchange))
-        return _Body(exchange, self._idle.append)
+        start_response(f"{status} {_reason(status)}", response_headers(exchange))
+        return _Body(exchange, self._exchanges)
 
-    def _receive(self, exchange: pra.Exchange, environ: WSGIEnvironment) -> None:
-        """Reads the request, as far as it is wanted."""
-        done = exchange.begin(
-            environ["REQUEST_METHOD"],
-            _target(environ),
-            _request_headers(environ),
-            environ.get("REMOTE_ADDR", ""),
-            environ.get("REMOTE_USER") or "",
-            pra.ENDPOINT_AUTO,
-        )
-        for piece in _pieces(environ):
-            if done == pra.DONE:
-                return
-            done = exchange.feed(piece)
-        if done != pra.DONE:
-            exchange.end_body()
 
-    def _ask_storage(self, exchange: pra.Exchange) -> None:
-        scope, ctx, request, sinks = exchange.open()
-        try:
-            outcome = self._adapter.answer(ctx, request, sinks)
-        finally:
-            scope.close()
-        exchange.finish(*outcome)
+def _receive(exchange: pra.Exchange, environ: WSGIEnvironment) -> None:
+    """Reads the request, as far as it is wanted."""
+    done = exchange.begin(
+        environ["REQUEST_METHOD"],
+        _target(environ),
+        _request_headers(environ),
+        environ.get("REMOTE_ADDR", ""),
+        environ.get("REMOTE_USER") or "",
+        pra.ENDPOINT_AUTO,
+    )
+    for piece in _pieces(environ):
+        if done == pra.DONE:
+            return
+        done = exchange.feed(piece)
+    if done != pra.DONE:
+        exchange.end_body()
 
 
 def _pieces(environ: Mapping[str, Any]) -> Iterator[bytes]:
@@ -123,16 +128,6 @@ def _request_headers(environ: Mapping[str, Any]) -> list[tuple[bytes, bytes]]:
     return headers
 
 
-def _response_headers(exchange: pra.Exchange) -> list[tuple[str, str]]:
-    headers = [
-        (exchange.header_name(i), exchange.header_value(i)) for i in range(exchange.header_count())
-    ]
-    length = exchange.body_length()
-    if length != _UNKNOWN_LENGTH and exchange.status() != http.HTTPStatus.NO_CONTENT:
-        headers.append(("Content-Length", str(length)))
-    return headers
-
-
 def _reason(status: int) -> str:
     try:
         return http.HTTPStatus(status).phrase
@@ -148,5 +143,4 @@ def make_wsgi_app(
     on_error is as for Server, options are those of HandlerOptions. Any number of threads may call
     it.
     """
-    adapter = Adapter(storage, on_error)
-    return _App(make_handler(adapter, **options), adapter)
+    return _App(make_handler(Adapter(storage, on_error), **options))

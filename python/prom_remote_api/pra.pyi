@@ -8,10 +8,10 @@ from ._pra import Context, Query, Scope, Sink, WriteRequest
 
 OK: int
 DONE: int
-ERR_NOT_SUPPORTED: int
 ERR_REJECT: int
 ERR_RETRY: int
 ERR_USER: int
+ERR_CANCELLED: int
 ENDPOINT_AUTO: int
 STEP_WRITE: int
 STEP_READ: int
@@ -73,13 +73,13 @@ class Exchange:
     def begin(
         self,
         method: str,
-        target: str,
+        target: str | bytes,
         headers: list[tuple[bytes, bytes]],
         remote_addr: str,
         user: str,
         endpoint: int,
     ) -> int: ...
-    def feed(self, data: bytes) -> int: ...
+    def feed(self, data: bytes | bytearray | memoryview) -> int: ...
     def end_body(self) -> int: ...
     def run(self) -> int: ...
     def step(self) -> int: ...

@@ -1,12 +1,18 @@
-"""Two ways to put a storage behind HTTP, with one face for the tests."""
+"""Ways to put a storage behind HTTP, with one face for the tests."""
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import io
-from collections.abc import Mapping
+import socket
+import threading
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
+
+import uvicorn
 
 import prom_remote_api as pra
 import wire
@@ -105,24 +111,130 @@ class WsgiHost(Host):
         return Answer(int(status.split()[0]), dict(response_headers), content)
 
 
-class ServerHost(Host):
+class SocketHost(Host):
+    port = 0
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port)
+        try:
+            connection.request("POST", path, body, dict(headers))
+            response = connection.getresponse()
+            answer = dict(response.getheaders())
+            names = {name.title(): value for name, value in answer.items()}  # ASGI's are in lower case
+            return Answer(response.status, names, response.read())
+        finally:
+            connection.close()
+
+
+class ServerHost(SocketHost):
     """The server of the C library, on a port of the kernel's choice."""
 
     def __init__(self, storage: pra.StorageLike, **options: Any) -> None:
         self.server = pra.Server(storage, "127.0.0.1:0", **options)
+        self.port = self.server.port
         self.server.start()
-
-    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port)
-        try:
-            connection.request("POST", path, body, dict(headers))
-            response = connection.getresponse()
-            return Answer(response.status, dict(response.getheaders()), response.read())
-        finally:
-            connection.close()
 
     def close(self) -> None:
         self.server.stop()
 
 
-HOSTS = {"wsgi": WsgiHost, "server": ServerHost}
+class Uvicorn:
+    """A real ASGI server in a thread of its own."""
+
+    def __init__(self, app: Any, **options: Any) -> None:
+        listener = listening_socket()
+        self.port = listener.getsockname()[1]
+        self._server = uvicorn.Server(uvicorn.Config(app, log_config=None, **options))
+        self._thread = threading.Thread(target=self._server.run, args=([listener],), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+
+
+def listening_socket() -> socket.socket:
+    """On a port of the kernel's choice; whoever connects before the server is up waits."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(128)
+    return listener
+
+
+class AsgiHost(SocketHost):
+    """An application under uvicorn; all share one server, and say by a header which one is meant."""
+
+    _server: Uvicorn | None = None
+    _apps: dict[bytes, Any] = {}
+
+    def __init__(self, storage: pra.StorageLike, **options: Any) -> None:
+        self.app = pra.make_asgi_app(storage, **options)
+        if AsgiHost._server is None:
+            AsgiHost._server = Uvicorn(AsgiHost._dispatch)
+        self.port = AsgiHost._server.port
+        self._name = uuid.uuid4().hex
+        AsgiHost._apps[self._name.encode()] = self.app
+
+    @staticmethod
+    async def _dispatch(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            raise NotImplementedError
+        headers = dict(scope["headers"])
+        scope["headers"] = [pair for pair in scope["headers"] if pair[0] != b"x-test-app"]
+        await AsgiHost._apps[headers[b"x-test-app"]](scope, receive, send)
+
+    def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        return super().post(path, {**headers, "X-Test-App": self._name}, body)
+
+    def close(self) -> None:
+        AsgiHost._apps.pop(self._name.encode(), None)
+
+
+def awaited(storage: Any) -> Any:
+    """The same storage with `async def` methods and asynchronous generators."""
+    methods: dict[str, Any] = {}
+
+    async def write(ctx: pra.Context, request: pra.WriteRequest) -> None:
+        await asyncio.sleep(0)
+        storage.write(ctx, request)
+
+    async def process_query(ctx: pra.Context, query: pra.Query) -> AsyncIterator[Any]:
+        await asyncio.sleep(0)
+        for series in storage.process_query(ctx, query):
+            yield series
+
+    async def read(ctx: pra.Context, queries: Sequence[pra.Query]) -> Any:
+        return storage.read(ctx, queries)
+
+    for method in (write, process_query, read):
+        name = method.__name__
+        mine = getattr(storage, name, None)
+        if mine and getattr(mine, "__func__", None) is not getattr(pra.Storage, name):
+            methods[name] = method
+    methods |= {name: getattr(storage, name, False) for name in ("histograms", "exemplars")}
+    return pra.FunctionStorage(**methods)
+
+
+class AwaitedWsgiHost(WsgiHost):
+    def __init__(self, storage: pra.StorageLike, **options: Any) -> None:
+        super().__init__(awaited(storage), **options)
+
+
+class AwaitedServerHost(ServerHost):
+    def __init__(self, storage: pra.StorageLike, **options: Any) -> None:
+        super().__init__(awaited(storage), **options)
+
+
+class AwaitedAsgiHost(AsgiHost):
+    def __init__(self, storage: pra.StorageLike, **options: Any) -> None:
+        super().__init__(awaited(storage), **options)
+
+
+HOSTS: dict[str, type[Any]] = {
+    "asgi": AsgiHost,
+    "asgi awaited": AwaitedAsgiHost,
+    "server": ServerHost,
+    "server awaited": AwaitedServerHost,
+    "wsgi": WsgiHost,
+    "wsgi awaited": AwaitedWsgiHost,
+}

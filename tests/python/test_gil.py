@@ -68,7 +68,8 @@ def encode(x: c.Exchange, adapter: Adapter) -> Callable[[], object]:
     x.feed(QUERY)
     x.end_body()
     scope, ctx, request, sinks = x.open()
-    outcome = adapter.answer(ctx, request, sinks)
+    assert isinstance(request, tuple)
+    outcome = adapter.process_query(ctx, request[0], sinks[0])
     scope.close()
     return lambda: x.finish(*outcome)
 

@@ -83,7 +83,10 @@ def driven(x: c.Exchange, adapter: Adapter) -> None:
 def stepped(x: c.Exchange, adapter: Adapter) -> None:
     scope, ctx, request, sinks = x.open()
     try:
-        outcome = adapter.answer(ctx, request, sinks)
+        if isinstance(request, tuple):
+            outcome = adapter.process_query(ctx, request[0], sinks[0])
+        else:
+            outcome = adapter.write(ctx, request)
     finally:
         scope.close()
     x.finish(*outcome)

@@ -154,7 +154,7 @@ def test_limit_of_an_answer(open_host: Any) -> None:
     host = open_host(Endless(), limits={"max_read_samples": 10}, on_error=lambda *args: errors.append(args))
     answer = host.read(ALL)
     assert answer.status == 400
-    assert closed and closed[0] < 20
+    assert closed and closed[0] < 80  # asynchronous ones may be some ahead
     assert errors == []
 
 

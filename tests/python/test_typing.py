@@ -15,7 +15,7 @@ from prom_remote_api import _pra
 ROOT = Path(__file__).resolve().parents[2]
 
 USE = '''
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 import prom_remote_api as pra
 
 class Fine(pra.Storage):
@@ -37,11 +37,33 @@ class Fine(pra.Storage):
         yield {"a": "b"}, mixed
         yield {"a": "b"}, [1], [1.0], [pra.Histogram.decode(b"")]
 
+class Awaited(pra.Storage):
+    async def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None: ...
+
+    async def process_query(self, ctx: pra.Context, query: pra.Query) -> AsyncIterator[pra.SeriesLike]:
+        yield {"a": "b"}, [(1, 1.0)]
+
+class Cursors(pra.Storage):
+    async def process_query(self, ctx: pra.Context, query: pra.Query) -> list[pra.SeriesLike]:
+        return [({"a": "b"}, [(1, 1.0)])]
+
+    def select(self, ctx: pra.Context, query: pra.Query) -> list[tuple[dict[str, str], int]]:
+        return [({"a": "b"}, 17)]
+
+    async def fetch(self, ctx: pra.Context, query: pra.Query, key: int) -> tuple[list[int], list[float]]:
+        return [1, 2], [1.0, 2.0]
+
 class Duck:
     def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None: ...
 
+async def write(ctx: pra.Context, request: pra.WriteRequest) -> None: ...
+
 pra.serve(Fine())
 pra.make_wsgi_app(Duck(), external_labels={"region": "eu"}, strict=True)
+pra.make_asgi_app(Awaited(), threads=4)
+pra.make_asgi_app(Cursors())
+pra.make_asgi_app(write, on_error=print)
+pra.Server(pra.FunctionStorage(write, Fine().process_query, ordered=True))
 '''
 MISUSE = '''
 import prom_remote_api as pra
