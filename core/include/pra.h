@@ -1088,12 +1088,22 @@ typedef struct pra_request_head {
     int32_t endpoint;    /**< PRA_ENDPOINT_… */
     uint32_t worker;     /**< see pra_context_worker */
     void *host;          /**< see pra_context_host; may be NULL */
+    /** Nonzero: nobody waits for the answer any more (the client is gone); it stays so. Optional.
+     * Asked with host before each series and each piece of a read, on every thread that works on
+     * it: so it should be quick. Sinks and lists then return PRA_ERR_CANCELLED, and so does
+     * pra_exchange_body. Writes are not cancelled. host must live until the next begin, reset or
+     * free. */
+    int (*cancelled)(void *host);
 } pra_request_head;
 
 /** Begins a request, ending whatever the exchange did before. Copies head.
  *  Returns PRA_OK: feed the body; PRA_DONE: the answer stands already (the body may be skipped).
  * Everything the peer did wrong becomes an answer, not an error. */
 PRA_API int pra_exchange_begin(pra_exchange *x, const pra_request_head *head);
+/** Lets go of the request, its answer, and what the storage keeps with its queries
+ * (pra_storage_vtbl.release), for hosts that stop in the middle; memory is kept as between two
+ * requests. Does nothing from within a callback. NULL is allowed. */
+PRA_API void pra_exchange_reset(pra_exchange *x);
 /** Adds a piece of the body. Copies. Returns PRA_OK, or PRA_DONE as above. */
 PRA_API int pra_exchange_feed(pra_exchange *x, const void *data, size_t len);
 /** Ends the body: decompresses, decodes, checks. Returns PRA_OK: the storage is to be asked;

@@ -11,8 +11,13 @@
  * is sent, so slow clients hold no worker, and memory bounded by max_pending_bytes: once for
  * bodies, once for answers over 256 KiB. A streamed answer is made while it is sent, on the
  * connection's thread: it holds no worker either, but its place among max_concurrent_reads and the
- * memory of one request (with process_query or read: of one answer, max_response_bytes). select and
- * fetch of its storage may run at the same time as other requests with the same pra_context_worker.
+ * memory of one request (with read, or a process_query without PRA_STORAGE_ORDERED: of one answer,
+ * max_response_bytes). What is asked of its storage meanwhile may run at the same time as other
+ * requests with the same pra_context_worker.
+ *
+ * A read ends at its next series or piece, with PRA_ERR_CANCELLED, when the client has closed its
+ * side of the connection, if only for sending: that is how clients give up. Writes are carried out.
+ * pra_context_host is the server's own.
  */
 #ifndef PRA_SERVER_H
 #define PRA_SERVER_H

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The list of connections and the deadlines they have to keep. */
+#define _GNU_SOURCE /* POLLRDHUP */
 #include "internal.h"
 
 #include <arpa/inet.h>
@@ -13,7 +14,7 @@
 #include <time.h>
 
 #define NEVER UINT64_MAX
-enum { LINGER_MS = 2000 };
+enum { LINGER_MS = 2000, LOOK_MS = 50 };
 
 /* What a client has to take of an answer in the time it has, to get as much time again. */
 enum { PROGRESS_BYTES = 16 << 10 };
@@ -110,6 +111,19 @@ void pra__conn_done(pra__conn *c)
 double pra__conn_seconds(const pra__conn *c)
 {
     return (double)(pra__now_us() - c->began_us) / 1e6;
+}
+
+int pra__conn_is_gone(void *conn)
+{
+    pra__conn *c = conn;
+    const uint64_t now = pra__now_ms();
+    uint64_t next = atomic_load(&c->next_look_ms);
+    if (now >= next && atomic_compare_exchange_strong(&c->next_look_ms, &next, now + LOOK_MS)) {
+        struct pollfd p = {.fd = c->fd, .events = POLLRDHUP};
+        if (poll(&p, 1, 0) > 0)
+            atomic_store(&c->gone, true);
+    }
+    return atomic_load(&c->gone);
 }
 
 void pra__conn_abort(pra__conn *c)

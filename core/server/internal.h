@@ -83,8 +83,10 @@ typedef struct pra__conn {
     uint64_t body_announced; /* Content-Length, 0 without */
     size_t head_bytes;       /* with the empty line; 0 as long as it is not complete */
     pra__answer answer;
-    pra__rules *rules; /* that it was judged by; NULL without a door */
-    pra_str user;      /* in rules */
+    atomic_bool gone;              /* the client has closed its side, or the connection is cut */
+    _Atomic uint64_t next_look_ms; /* at the socket for that */
+    pra__rules *rules;             /* that it was judged by; NULL without a door */
+    pra_str user;                  /* in rules */
 } pra__conn;
 
 typedef struct pra__worker {
@@ -173,6 +175,9 @@ void pra__conn_enter(pra__conn *c, enum pra__phase phase);
 /* The head of a request is complete: counts it as in flight until pra__conn_done. */
 void pra__conn_begin(pra__conn *c);
 void pra__conn_done(pra__conn *c);
+/* pra_request_head.cancelled of its requests; looks at the socket now and then. From any thread
+ * that works on the request. */
+int pra__conn_is_gone(void *conn);
 /* Resets the connection: its client sees that the answer is not whole. */
 void pra__conn_abort(pra__conn *c);
 /* Since pra__conn_begin. */

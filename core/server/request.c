@@ -46,7 +46,7 @@ static void account(pra__conn *c, const pra_exchange *x)
     if (pra_exchange_get_stats(x, &stats))
         return;
     pra__metrics_request(&c->server->metrics, &stats, pra__conn_seconds(c));
-    if (stats.status >= 400)
+    if (stats.status >= 400 && stats.code != PRA_ERR_CANCELLED)
         log_refusal(c, (unsigned)stats.status, pra_error_name(stats.code),
                     pra_exchange_error(x)->message);
 }
@@ -91,7 +91,7 @@ void *pra__request_line(void *cls, const char *uri, struct MHD_Connection *mhd)
     return NULL;
 }
 
-static pra_request_head make_head(const pra__conn *c, uint32_t worker)
+static pra_request_head make_head(pra__conn *c, uint32_t worker)
 {
     return (pra_request_head){.size = sizeof(pra_request_head),
                               .method = {c->method, strlen(c->method)},
@@ -100,7 +100,9 @@ static pra_request_head make_head(const pra__conn *c, uint32_t worker)
                               .header_count = c->header_count,
                               .remote_addr = {c->remote, strlen(c->remote)},
                               .user = c->user,
-                              .worker = worker};
+                              .worker = worker,
+                              .host = c,
+                              .cancelled = pra__conn_is_gone};
 }
 
 /* Asks the handler's rules about the head alone; what it refuses is also told to why. */

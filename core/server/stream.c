@@ -92,7 +92,8 @@ static int next_piece(struct stream *st)
     pra__conn_enter(st->conn, PRA__SENDING);
     st->piece = data;
     if (rc < 0) {
-        log_failure(st->conn, rc, st->exchange);
+        if (rc != PRA_ERR_CANCELLED)
+            log_failure(st->conn, rc, st->exchange);
         pra__conn_abort(st->conn);
     }
     if (rc != PRA_OK)

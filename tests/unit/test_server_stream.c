@@ -266,6 +266,112 @@ static void the_time_of_the_storage_is_not_the_readers(void **state)
     finish(&f);
 }
 
+/* ---- clients that go away */
+
+/* fetches counts the queries that have begun, inside those that are over. */
+static void count(struct store *st, int *counter)
+{
+    pthread_mutex_lock(&st->lock);
+    ++*counter;
+    pthread_cond_broadcast(&st->changed);
+    pthread_mutex_unlock(&st->lock);
+}
+
+/* Series without end and without data, in order: only a sink ends them. */
+static int endless_query(void *self, const pra_context *ctx, const pra_query *query,
+                         pra_series_sink *sink, pra_error *err)
+{
+    struct store *st = self;
+    int rc = PRA_OK;
+    (void)ctx;
+    *pra_query_state(query) = st;
+    count(st, &st->fetches);
+    for (uint64_t i = 0; rc == PRA_OK; i++) {
+        char digits[24];
+        int len = snprintf(digits, sizeof(digits), "%020llu", (unsigned long long)i);
+        const pra_label label = {{"i", 1}, {digits, (size_t)len}};
+        rc = pra_series_sink_add(sink, &label, 1, NULL, NULL, 0, err);
+    }
+    return rc;
+}
+
+static int endless_select(void *self, const pra_context *ctx, const pra_query *query,
+                          pra_series_list *list, pra_error *err)
+{
+    struct store *st = self;
+    const pra_label none = {{NULL, 0}, {"x", 1}};
+    int rc = PRA_ERR_LABELS;
+    (void)ctx;
+    *pra_query_state(query) = st;
+    count(st, &st->fetches);
+    while (rc == PRA_ERR_LABELS) /* is not added */
+        rc = pra_series_list_add(list, &none, 1, 0, err);
+    return rc;
+}
+
+static void endless_release(void *self, void *state)
+{
+    struct store *st = self;
+    assert_ptr_equal(state, st);
+    count(st, &st->inside);
+}
+
+static const pra_storage_vtbl endless_vtbls[] = {{.size = sizeof(pra_storage_vtbl),
+                                                  .process_query = endless_query,
+                                                  .release = endless_release,
+                                                  .destroy = store_destroy},
+                                                 {.size = sizeof(pra_storage_vtbl),
+                                                  .flags = PRA_STORAGE_ORDERED,
+                                                  .process_query = endless_query,
+                                                  .release = endless_release,
+                                                  .destroy = store_destroy},
+                                                 {.size = sizeof(pra_storage_vtbl),
+                                                  .select = endless_select,
+                                                  .fetch = store_fetch,
+                                                  .release = endless_release,
+                                                  .destroy = store_destroy}};
+
+static void a_read_ends_when_its_client_goes(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 6; i++) {
+        struct fixture f;
+        struct http_client c;
+        prepare(&f);
+        f.vtbl = &endless_vtbls[i / 2];
+        start(&f);
+        http_open(&c, f.port);
+        if (i % 2)
+            send_streamed(&c);
+        else
+            send_read(&c);
+        await_fetches(&f.store, 1);
+        http_close(&c);
+        await_inside(&f.store, 1);
+        await_metric(&f, "pra_reads_in_flight 0\n");
+        await_metric(&f, "pra_rejected_requests_total{reason=\"cancelled\"} 1\n");
+        finish(&f);
+        assert_int_equal(f.store.inside, 1);
+    }
+}
+
+static void stopping_ends_reads_that_take_longer(void **state)
+{
+    struct fixture f;
+    struct http_client c;
+    (void)state;
+    prepare(&f);
+    f.vtbl = &endless_vtbls[0];
+    start(&f);
+    http_open(&c, f.port);
+    send_read(&c);
+    await_fetches(&f.store, 1);
+    assert_int_equal(pra_server_stop(f.server, 10), PRA_DONE);
+    assert_int_equal(f.store.inside, 1);
+    http_close(&c);
+    finish(&f);
+}
+
 /* ---- the gate */
 
 static void reads_beyond_the_limit_wait_and_then_get_503(void **state)
@@ -465,6 +571,8 @@ int main(void)
         cmocka_unit_test(a_storage_that_fails_later_breaks_the_connection),
         cmocka_unit_test(readers_that_stop_are_cut_off),
         cmocka_unit_test(the_time_of_the_storage_is_not_the_readers),
+        cmocka_unit_test(a_read_ends_when_its_client_goes),
+        cmocka_unit_test(stopping_ends_reads_that_take_longer),
         cmocka_unit_test(reads_beyond_the_limit_wait_and_then_get_503),
         cmocka_unit_test(many_readers_take_turns),
         cmocka_unit_test(stop_lets_streams_end),

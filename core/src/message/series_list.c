@@ -177,7 +177,7 @@ int pra_series_list_add(pra_series_list *list, const pra_label *labels, size_t l
 {
     if (!list || (!labels && label_count))
         return PRA_ERR_INVALID_ARG;
-    if (list->failure.code)
+    if (list->failure.code || pra__budget_check_wanted(list->budget, &list->failure))
         return fail(list, err);
     int rc = pra__label_set_make(&list->set, &list->arena.alloc, labels, label_count,
                                  list->external, list->external_count, err);

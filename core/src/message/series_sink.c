@@ -190,7 +190,7 @@ static int is_fed(const pra_series_sink *sink)
 int pra__series_sink_open(pra_series_sink *sink, const pra_label *labels, size_t count,
                           pra_error *err)
 {
-    if (sink->failure.code)
+    if (sink->failure.code || pra__budget_check_wanted(sink->budget, &sink->failure))
         return pra__sink_fail(sink, err);
     int rc = encode_labels(sink, labels, count, err);
     if (rc)

@@ -32,7 +32,7 @@ int pra__context_init(pra_context *ctx, pra_arena *arena, const pra_request_head
                       pra_str tenant_header, uint64_t max_bytes)
 {
     pra_str target;
-    *ctx = (pra_context){.worker = head->worker, .host = head->host};
+    *ctx = (pra_context){.worker = head->worker, .host = head->host, .cancelled = head->cancelled};
     if (head_bytes(head) > max_bytes)
         return PRA_ERR_HEAD_TOO_LARGE;
     if (pra__arena_str(arena, head->method, &ctx->method) ||

@@ -16,6 +16,7 @@ struct pra_context {
     size_t header_count;
     uint32_t worker;
     void *host;
+    int (*cancelled)(void *host); /* may be NULL */
 };
 
 /* Copies head into arena. Returns PRA_OK, PRA_ERR_NOMEM, or PRA_ERR_HEAD_TOO_LARGE when its strings

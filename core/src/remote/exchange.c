@@ -211,6 +211,16 @@ int pra_exchange_begin(pra_exchange *x, const pra_request_head *head)
     return rc ? rc : check_length(x);
 }
 
+void pra_exchange_reset(pra_exchange *x)
+{
+    if (!x || x->busy)
+        return;
+    forget_last(x);
+    x->phase = PRA__IDLE;
+    x->endpoint = PRA_ENDPOINT_AUTO;
+    x->context = (pra_context){.worker = 0};
+}
+
 /* ── The body ── */
 
 int pra_exchange_feed(pra_exchange *x, const void *data, size_t len)

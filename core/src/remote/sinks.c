@@ -22,6 +22,8 @@ int pra__sinks_prepare(pra_exchange *x)
 {
     size_t count = pra_read_request_query_count(x->read);
     pra__read_budget_init(&x->read_budget, &x->handler->limits);
+    x->read_budget.cancelled = x->context.cancelled;
+    x->read_budget.host = x->context.host;
     if (count > x->sink_cap && grow(x, count))
         return pra__nomem(&x->error);
     for (size_t i = 0; i < count; i++) {
@@ -88,8 +90,9 @@ static int ask(pra_exchange *x, const pra_query *query, pra_series_list *list,
                pra_series_sink *sink, pra_error *err)
 {
     const pra_handler *h = x->handler;
-    if (pra_query_start_ms(query) > pra_query_end_ms(query))
-        return PRA_OK; /* nothing is in it */
+    int rc = pra__budget_check_wanted(&x->read_budget, err);
+    if (rc || pra_query_start_ms(query) > pra_query_end_ms(query))
+        return rc; /* or nothing is in it */
     if (h->vtbl.select)
         return pra__select_and_fetch(x, query, list, sink, err);
     if (pra__storage_is_ordered(h))

@@ -196,6 +196,9 @@ static int gather_piece(pra_exchange *x, pra_error *err)
 
 static int make_piece(pra_exchange *x, pra_error *err)
 {
+    int rc = pra__budget_check_wanted(&x->read_budget, err);
+    if (rc)
+        return rc;
     return x->stream.pulled ? pull_piece(x, err) : gather_piece(x, err);
 }
 
