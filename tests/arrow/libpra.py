@@ -156,3 +156,49 @@ def example():
     check(add(req, pra.PRA_METRIC_GAUGE, family[1], text[1], unit[1]))
     check(add(req, pra.PRA_METRIC_HISTOGRAM, nothing[1], string(b"\xff!")[1], nothing[1]))
     return req
+
+
+def columns_of(view):
+    out = ffi.new("pra_columns *", {"size": ffi.sizeof("pra_columns")})
+    check(view(out))
+    return out
+
+
+def series_of(columns):
+    """[(labels, [(timestamp, value)])] of columns, labels as a dict."""
+    text = ffi.buffer(columns.base, columns.base_len)[:] if columns.base_len else b""
+
+    def at(span):
+        return text[span.off : span.off + span.len].decode()
+
+    out = []
+    for i in range(columns.series_count):
+        names = range(columns.label_offsets[i], columns.label_offsets[i + 1])
+        samples = range(columns.sample_offsets[i], columns.sample_offsets[i + 1])
+        out.append((
+            {at(columns.labels[j].name): at(columns.labels[j].value) for j in names},
+            [(columns.timestamps_ms[j], columns.values[j]) for j in samples],
+        ))  # fmt: skip
+    return out
+
+
+def push(exporter, max_memory_bytes=0):
+    """What a read is answered with if a storage gives an Arrow table."""
+    sink, err = ffi.new("pra_series_sink *[1]"), ffi.new("pra_error *")
+    limits = ffi.new("pra_limits *", {"size": ffi.sizeof("pra_limits")})
+    limits.max_memory_bytes = max_memory_bytes
+    check(pra.pra_series_sink_new(ffi.NULL, -(1 << 62), 1 << 62, ffi.NULL, sink))
+    sink = ffi.gc(sink[0], pra.pra_series_sink_free)
+    stream_capsule = exporter.__arrow_c_stream__()
+    stream = ffi.cast(
+        "struct ArrowArrayStream *", _capsule_pointer(stream_capsule, b"arrow_array_stream")
+    )
+    rc = pra.pra_arrow_push(stream, sink, ffi.NULL, limits, err)
+    assert not stream.release
+    check(rc, err)
+    buffer, response = new("buffer", ffi.NULL), new("read_response", ffi.NULL)
+    sinks = ffi.new("pra_series_sink *[1]", [sink])
+    check(pra.pra_read_response_encode(sinks, 1, buffer, err), err)
+    data, length = pra.pra_buffer_data(buffer), pra.pra_buffer_len(buffer)
+    check(pra.pra_read_response_decode(response, data, length, ffi.NULL, err), err)
+    return series_of(columns_of(lambda out: pra.pra_read_response_columns(response, out)))
