@@ -101,8 +101,8 @@ def instructions(row):
     totals = []
     for iterations in (2, 4):
         result = subprocess.run(
-            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null",
-             "--trace-children=yes", row["program"], "--only", row["group"], row["name"], str(iterations)],
+            ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null", row["program"],
+             "--only", row["group"], row["name"], str(iterations)],
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
         match = re.search(r"Collected : (\d+)", result.stderr)
         if result.returncode != 0 or not match:

@@ -30,6 +30,13 @@ GROUPS = {
         Subject("C: libpra_server, looks only", "c", "-"),
         Subject("serve(), looks only", "serve", "Looking", 2),
     ),
+    "ASGI, uvicorn": (
+        Subject("FastAPI + protobuf + cramjam: dicts, lists", "uvicorn", "peer"),
+        Subject("ours, looks only", "uvicorn", "Looking"),
+        Subject("ours, looks only, async", "uvicorn", "LookingAsync", 1 / 4),
+        Subject("ours, dicts and lists", "uvicorn", "Storing"),
+        Subject("ours, dicts and lists, async", "uvicorn", "StoringAsync"),
+    ),
     "WSGI, gunicorn": (
         Subject("Flask + protobuf + cramjam: dicts, lists", "gunicorn", "peer"),
         Subject("ours, looks only", "gunicorn", "Looking"),
@@ -80,16 +87,13 @@ def run_group(name, subjects, body, rounds):
             server.stop()
     for server in servers:
         row(f"Python, {name}: wall time per write of 2,000 series", server.subject.name,
-            server.wall_us, server.subject.target, countable=False)
+            server.wall_us, server.subject.target)
     for server in servers:
-        row(f"Python, {name}: CPU time of the server", server.subject.name, server.cpu_us,
-            countable=False)
+        row(f"Python, {name}: CPU time of the server", server.subject.name, server.cpu_us)
 
 
 def main():
     options = arguments()
-    if options.only:
-        return
     body = write_request(2000)
     for name, subjects in GROUPS.items():
         run_group(name, subjects, body, options.rounds)

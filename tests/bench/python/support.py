@@ -37,7 +37,6 @@ class Case(NamedTuple):
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", nargs=3, metavar=("GROUP", "CASE", "ITERATIONS"))
     return parser.parse_args()
 
 
@@ -46,9 +45,11 @@ def require(ok: object, what: str) -> None:
         sys.exit(f"bench: {what}")
 
 
-def row(group: str, name: str, samples: Sequence[float], target: float = 0, **more: object) -> None:
+def row(group: str, name: str, samples: Sequence[float], target: float = 0) -> None:
+    """countable: whether --instructions counts it; an interpreter in valgrind takes minutes."""
     print(json.dumps({"group": group, "name": name, "unit": "us", "target": target,
-                      "samples": [round(sample, 3) for sample in samples], **more}), flush=True)
+                      "countable": False, "samples": [round(sample, 3) for sample in samples]}),
+          flush=True)
 
 
 def _one_sample(case: Case, iterations: int) -> float:
@@ -61,12 +62,6 @@ def _one_sample(case: Case, iterations: int) -> float:
 
 def run_group(name: str, cases: Sequence[Case], iterations: int, options: argparse.Namespace) -> None:
     """All cases in turn, round after round, each as often as is about `iterations` of the first."""
-    if options.only:
-        if name == options.only[0]:
-            for case in cases:
-                for _ in range(int(options.only[2]) * (case.name == options.only[1])):
-                    case.run()
-        return
     digests = {case.name: case.digest() for case in cases if case.digest}
     require(len(set(digests.values())) <= 1, f"{name}: not the same results: {digests}")
     times = []
