@@ -2,10 +2,11 @@
 """Writes over sockets: storages that do nothing behind serve(), uvicorn and gunicorn, and receivers
 written by hand.
 
-The client (in C, four connections, here) and the server under test share the machine. Time is that
-of the wall, divided by the requests answered: half of it is twice the requests per second.
+The client (in C, four connections, here) and the server under test share the machine. Half the wall
+time per write is twice the requests per second.
 """
 
+import contextlib
 import pathlib
 import subprocess
 import sys
@@ -32,10 +33,10 @@ GROUPS = {
     ),
     "ASGI, uvicorn": (
         Subject("FastAPI + protobuf + cramjam: dicts, lists", "uvicorn", "peer"),
-        Subject("ours, looks only", "uvicorn", "Looking"),
+        Subject("ours, looks only", "uvicorn", "Looking", 1 / 4),
         Subject("ours, looks only, async", "uvicorn", "LookingAsync", 1 / 4),
-        Subject("ours, dicts and lists", "uvicorn", "Storing"),
-        Subject("ours, dicts and lists, async", "uvicorn", "StoringAsync"),
+        Subject("ours, dicts and lists", "uvicorn", "Storing", 1 / 4),
+        Subject("ours, dicts and lists, async", "uvicorn", "StoringAsync", 1 / 4),
     ),
     "WSGI, gunicorn": (
         Subject("Flask + protobuf + cramjam: dicts, lists", "gunicorn", "peer"),
@@ -51,8 +52,7 @@ class Running:
         self._process = subprocess.Popen(
             [sys.executable, script, subject.host, subject.storage], stdout=subprocess.PIPE)
         self.subject = subject
-        self.port = int(self._process.stdout.readline() or 0)
-        require(self.port, f"{subject.name} does not start")
+        self.port = 0
         self.wall_us, self.cpu_us = [], []
 
     def cpu_ns(self):
@@ -68,28 +68,32 @@ class Running:
         self.wall_us.append(done.seconds * 1e6 / done.requests)
         self.cpu_us.append((self.cpu_ns() - before) / 1000 / done.requests)
 
-    def stop(self):
+    def await_port(self):
+        self.port = int(self._process.stdout.readline() or 0)
+        require(self.port, f"{self.subject.name} does not start")
+
+    def __exit__(self, *exception):
         self._process.terminate()
         self._process.wait()
 
 
 def run_group(name, subjects, body, rounds):
-    servers = [Running(subject) for subject in subjects]
-    try:
+    with contextlib.ExitStack() as running:
+        servers = [running.push(Running(subject)) for subject in subjects]
+        for server in servers:
+            server.await_port()
         for server in servers:
             server.measure(body, SECONDS / 2)
             del server.wall_us[:], server.cpu_us[:]
         for _ in range(rounds):
             for server in servers:
                 server.measure(body, SECONDS)
-    finally:
-        for server in servers:
-            server.stop()
     for server in servers:
         row(f"Python, {name}: wall time per write of 2,000 series", server.subject.name,
             server.wall_us, server.subject.target)
     for server in servers:
-        row(f"Python, {name}: CPU time of the server", server.subject.name, server.cpu_us)
+        row(f"Python, {name}: CPU time of the server", server.subject.name,
+            server.cpu_us, server.subject.target)
 
 
 def main():
