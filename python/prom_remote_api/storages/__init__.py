@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storages that are ready to use, each in one short file that is written to be copied.
+
+    from prom_remote_api import serve
+    from prom_remote_api.storages import SQLiteStorage
+
+    serve(SQLiteStorage("metrics.db"))
+
+All of them keep tenants apart and NaNs bit for bit, keep native histograms, may be called from any
+number of threads at the same time, and are context managers that close what they have opened.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .fanout import FanOut
+    from .memory import MemoryStorage
+    from .sqlite import SQLiteStorage
+
+_MODULES = {
+    "FanOut": "fanout",
+    "MemoryStorage": "memory",
+    "SQLiteStorage": "sqlite",
+}
+
+__all__ = [
+    "FanOut",
+    "MemoryStorage",
+    "SQLiteStorage",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Imports a storage when it is asked for, so that the others work without its packages."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,487 @@
+"""The storages that come with the package: one suite for all of them."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import hosts
+import prom_remote_api as pra
+import wire
+from prom_remote_api import storages
+
+FIRST, LAST = -(1 << 63), (1 << 63) - 1
+ALL = [("__name__", "=~", ".+")]
+Labels = tuple[tuple[str, str], ...]
+
+
+STORAGES: dict[str, Callable[[Path], Any]] = {
+    "memory": lambda path: storages.MemoryStorage(),
+    "sqlite": lambda path: storages.SQLiteStorage(path / "samples.db"),
+    "fanout": lambda path: storages.FanOut(storages.MemoryStorage(), storages.SQLiteStorage(path / "fanned.db")),
+}
+DURABLE = ("sqlite",)
+TELLING = tuple(name for name in STORAGES if name != "parquet")  # of a value that is another
+
+
+@pytest.fixture(params=STORAGES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def host(kind: str, tmp_path: Path) -> Iterator[hosts.Host]:
+    with STORAGES[kind](tmp_path) as storage:
+        yield hosts.WsgiHost(storage)
+
+
+def sorted_labels(name: str, **labels: str) -> dict[str, str]:
+    return dict(sorted({"__name__": name, **labels}.items()))
+
+
+def read(
+    host: hosts.Host, matchers: Any = ALL, *, first: int = FIRST, last: int = LAST, **headers: str
+) -> dict[Labels, list[tuple[int, int]]]:
+    """Series and the bits of their samples."""
+    (series,) = host.read(wire.query(first, last, matchers), **headers).results
+    found = {tuple(labels.items()): [(t, wire.to_bits(v)) for t, v in s] for labels, s in series}
+    assert len(found) == len(series), "a series twice"
+    return found
+
+
+def names(found: dict[Labels, Any]) -> set[str]:
+    return {dict(labels)["__name__"] for labels in found}
+
+
+def assert_written(answer: hosts.Answer) -> None:
+    assert answer.status == 204, answer.text
+
+
+def key(labels: dict[str, str]) -> Labels:
+    return tuple(sorted(labels.items()))
+
+
+def bits(*samples: tuple[int, float]) -> list[tuple[int, int]]:
+    return [(t, wire.to_bits(v)) for t, v in samples]
+
+
+UP_A, UP_B = sorted_labels("up", job="a"), sorted_labels("up", job="b", zone="z")
+
+
+def test_reads_what_was_written(host: hosts.Host) -> None:
+    assert read(host) == {}
+    assert_written(host.write_series((UP_A, [(1000, 1.0), (2000, 0.0)]), (UP_B, [(1000, 2.5)])))
+    assert_written(host.write_series((UP_A, [(3000, 3.0)])))
+    assert read(host) == {
+        key(UP_A): bits((1000, 1.0), (2000, 0.0), (3000, 3.0)),
+        key(UP_B): bits((1000, 2.5)),
+    }
+    assert read(host, first=2000, last=3000) == {key(UP_A): bits((2000, 0.0), (3000, 3.0))}
+    assert read(host, first=2001, last=2999) == {}
+    assert read(host, first=LAST, last=FIRST) == {}
+
+
+@pytest.mark.parametrize(
+    "matchers, expected",
+    [
+        ([("__name__", "=", "up")], "up"),
+        ([("__name__", "=~", "up|down")], "down up"),
+        ([("__name__", "=~", "up.*")], "up up_again"),
+        ([("__name__", "!=", "up")], "down up_again Upper"),
+        ([("__name__", "!~", "up.*")], "down Upper"),
+        ([("job", "=", "a")], "up"),
+        ([("job", "=~", "a|b")], "down up"),
+        ([("job", "=", "")], "up_again Upper"),
+        ([("job", "=~", "|a")], "up up_again Upper"),
+        ([("job", "!=", "a"), ("__name__", "=~", ".+")], "down up_again Upper"),
+        ([("job", "=", 'say "hi", \\')], ""),
+        ([("odd", "=", 'say "hi", \\\n日本\x00')], "up_again"),
+        ([("odd", "=~", "say.*")], "up_again"),
+        ([("ob", "=", "a")], ""),
+        ([("__name__", "=", "nothing")], ""),
+        ([("__name__", "=~", "up\U0010ffff?")], "up"),
+    ],
+)
+def test_matchers(host: hosts.Host, matchers: Any, expected: str) -> None:
+    host.write_series(
+        (sorted_labels("up", job="a"), [(1, 1.0)]),
+        (sorted_labels("up_again", odd='say "hi", \\\n日本\x00'), [(1, 1.0)]),
+        (sorted_labels("down", job="b", not_job="a"), [(1, 1.0)]),
+        (sorted_labels("Upper"), [(1, 1.0)]),
+    )
+    assert names(read(host, matchers)) == set(expected.split())
+
+
+def test_answers_are_streamed_in_order(host: hosts.Host) -> None:
+    written = [sorted_labels(n, **more) for n in ("B", "a", "a\x00", "ü", "日") for more in (
+        {}, {"A": "1"}, {"A": "1", "b": "2"}, {"zone": "\U0001f389"}, {"zone": "\uffee"})]  # fmt: skip
+    random.Random(5).shuffle(written)
+    for part in (written[:9], written[9:]):
+        assert_written(host.write_series(*((labels, [(1, 1.0), (2, 2.0)]) for labels in part)))
+    answer = host.read_streamed(wire.query(1, 2, ALL), wire.query(2, 2, [("A", "=", "1")]))
+    assert answer.status == 200, answer.text
+    frames = wire.frames(answer.body)
+    expected = sorted(key(labels) for labels in written)
+    assert [tuple(labels.items()) for query, labels, _ in frames if query == 0] == expected
+    expected = [labels for labels in expected if ("A", "1") in labels]
+    assert [tuple(labels.items()) for query, labels, _ in frames if query == 1] == expected
+    assert all(chunks == [(1, 1, 2, 2)] for query, _, chunks in frames if query == 0)
+
+
+ODD_VALUES = [
+    wire.from_bits(one)
+    for one in (
+        wire.STALE_BITS, wire.NORMAL_NAN_BITS, 0x7FF80000DEADBEEF, 0xFFF8000000000000,
+        0x7FF0000000000001, 0x8000000000000000, 0, 1, 0x7FF0000000000000, 0xFFF0000000000000,
+    )
+]  # fmt: skip
+
+
+def test_values_bit_for_bit(host: hosts.Host) -> None:
+    samples = list(enumerate(ODD_VALUES * 3, start=1))
+    assert_written(host.write_series((UP_A, samples)))
+    assert read(host) == {key(UP_A): bits(*samples)}
+
+
+def test_any_time(host: hosts.Host) -> None:
+    day = 86_400_000
+    times = [FIRST, -(1 << 53), -62135596800001, -62135596800000, -day - 1, -day, -1, 0, 1, day - 1, day,
+             253402300799999, 253402300800000, 1 << 53, LAST]  # fmt: skip
+    samples = [(t, float(i)) for i, t in enumerate(times)]
+    shuffled = random.Random(7).sample(samples, len(samples))
+    assert_written(host.write_series((UP_A, shuffled)))
+    assert read(host) == {key(UP_A): bits(*samples)}
+    for first, last in ((-day, day), (0, 0), (FIRST, FIRST), (1 << 53, LAST), (-day - 1, -day - 1)):
+        expected = bits(*(one for one in samples if first <= one[0] <= last))
+        assert read(host, first=first, last=last) == {key(UP_A): expected}
+
+
+def test_tenants_are_apart(host: hosts.Host) -> None:
+    tenants = ["", "one", "two", "One", "../two", "tenant=one", "*", "a/b", "日本"]
+    def header(tenant: str) -> Any:
+        return {"X_Scope_OrgID": tenant.encode().decode("latin-1")} if tenant else {}
+
+    for number, tenant in enumerate(tenants):
+        samples = [(1, float(number)), (number + 2, 1.0)]
+        assert_written(host.write_series((UP_A, samples), **header(tenant)))
+    for number, tenant in enumerate(tenants):
+        expected = bits((1, float(number)), (number + 2, 1.0))
+        assert read(host, **header(tenant)) == {key(UP_A): expected}
+    assert read(host, X_Scope_OrgID="nobody") == {}
+
+
+def test_sent_again_changes_nothing(host: hosts.Host) -> None:
+    requests = [[(UP_A, [(t, v) for t, v in enumerate(ODD_VALUES, start=1)]), (UP_B, [(5, 1.0)])],
+                [(UP_B, [(5, 1.0), (4, 2.0)]), (UP_A, [(1, ODD_VALUES[0]), (100, 3.0)])]]  # fmt: skip
+    for one in requests:
+        assert_written(host.write_series(*one))
+    before = read(host)
+    for one in requests * 5:
+        assert_written(host.write_series(*one))
+    assert read(host) == before
+
+
+def test_another_value_for_the_same_time(host: hosts.Host, kind: str) -> None:
+    assert_written(host.write_series((UP_A, [(1, 1.0), (2, 2.0)])))
+    answer = host.write_series((UP_B, [(1, 9.0)]), (UP_A, [(1, 1.5), (2, 2.0), (3, 3.0)]))
+    if kind in TELLING:
+        assert answer.status == 400
+        assert "another value" in answer.text
+    assert read(host) == {key(UP_A): bits((1, 1.0), (2, 2.0), (3, 3.0)), key(UP_B): bits((1, 9.0))}
+
+
+def test_another_value_in_one_request(host: hosts.Host, kind: str) -> None:
+    answer = host.write_series((UP_A, [(1, 1.0), (1, 2.0)]), (UP_B, [(1, 3.0)]), (UP_A, [(1, 4.0), (2, 1.0)]))
+    assert answer.status == (400 if kind in TELLING else 204)
+    assert read(host) == {key(UP_A): bits((1, 1.0), (2, 1.0)), key(UP_B): bits((1, 3.0))}
+
+
+def histograms() -> list[bytes]:
+    spans = ([(0, 2), (1, 1)], [1, 2, -1])
+    stale = wire.from_bits(wire.STALE_BITS)
+    return [
+        wire.histogram(1000, 8, 1.5, schema=3, zero=(0.001, 2), positive=spans, hint=2),
+        wire.histogram(2000, 3.5, -0.0, zero=(0.5, 0.5), negative=([(-3, 1)], [3.0]), start=500),
+        wire.histogram(3000, 0, stale),
+        wire.histogram(4000, 4, 2.0, schema=-53, positive=([(0, 2)], [1, 2]), custom=[0.5, 1.0]),
+    ]
+
+
+def test_histograms(host: hosts.Host) -> None:
+    one = {"labels": UP_A, "histograms": histograms(), "samples": [(1500, 1.0, 0)]}
+    assert_written(host.write_v2(one, {"labels": UP_B, "samples": [(1000, 2.0, 0)]}))
+    assert_written(host.write_v2(one))
+    body = wire.uncompress(host.read(wire.query(0, 5000, ALL)).body)
+    found = [pra.Histogram.decode(raw) for one in wire.read_histograms(body) for raw in one]
+    expected = [pra.Histogram.decode(raw) for raw in histograms()]
+    expected = [dataclasses.replace(one, start_timestamp=0) for one in expected]  # not in answers
+    assert [h.encode() for h in found] == [h.encode() for h in expected]
+    (series,) = host.read(wire.query(1500, 2000, [("job", "=", "a")])).results
+    assert [samples for _, samples in series] == [[(1500, 1.0)]]
+    conflict = {"labels": UP_A, "histograms": [wire.histogram(1000, 1, 1.0)], "samples": [(2000, 1.0, 0)]}
+    host.write_v2(conflict)
+    assert wire.uncompress(host.read(wire.query(0, 5000, ALL)).body) == body
+
+
+def test_exemplars_are_kept(kind: str, host: hosts.Host) -> None:
+    one = {"labels": UP_A, "samples": [(1, 1.0, 0)], "exemplars": [({"trace_id": "x"}, 1.5, 77)]}
+    answers = [host.write_v2(one) for _ in range(2)]
+    if kind == "parquet":
+        assert answers[0].status == 400 and "exemplar" in answers[0].text
+    else:
+        for answer in answers:
+            assert_written(answer)
+            assert answer.headers["X-Prometheus-Remote-Write-Exemplars-Written"] == "1"
+    assert read(host) == {key(UP_A): bits((1, 1.0))}
+
+
+NAMES = st.sampled_from(["a", "b", "up"])
+SERIES = st.fixed_dictionaries(
+    {"__name__": NAMES}, optional={"A": st.text(min_size=1, max_size=2), "z": st.sampled_from("xyz")}
+).map(lambda labels: dict(sorted(labels.items())))
+TIMES = st.integers(0, 5) | st.integers(86_399_998, 86_400_002) | st.sampled_from([FIRST, LAST])
+SAMPLES = st.lists(st.tuples(TIMES, st.sampled_from([0.0, 1.0, *ODD_VALUES[:3]])), min_size=1, max_size=6)
+
+
+@pytest.mark.parametrize("kind", STORAGES)
+@settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    requests=st.lists(st.lists(st.tuples(SERIES, SAMPLES), max_size=5), max_size=6),
+    ranges=st.lists(st.tuples(TIMES, TIMES), min_size=1, max_size=3),
+)
+def test_like_a_dictionary(
+    tmp_path_factory: pytest.TempPathFactory, kind: str, requests: Any, ranges: Any
+) -> None:
+    """Whatever comes: the first value for a time of a series is the one that is read."""
+    expected: dict[Labels, dict[int, int]] = {}
+    with STORAGES[kind](tmp_path_factory.mktemp("any")) as storage:
+        host = hosts.WsgiHost(storage)
+        for request in requests:
+            host.write_series(*request)
+            for labels, samples in request:
+                of_one = expected.setdefault(key(labels), {})
+                for t, value in samples:
+                    of_one.setdefault(t, wire.to_bits(value))
+        for first, last in ranges:
+            inside = {
+                labels: sorted((t, v) for t, v in points.items() if first <= t <= last)
+                for labels, points in expected.items()
+            }
+            assert read(host, first=first, last=last) == {k: v for k, v in inside.items() if v}
+
+
+def test_threads(host: hosts.Host) -> None:
+    """Writes and reads at the same time: no error, nothing lost."""
+    def write(thread: int) -> None:
+        for turn in range(12):
+            mine = sorted_labels("mine", thread=str(thread))
+            assert_written(host.write_series((mine, [(turn, 1.0)]), (UP_A, [(turn * 8 + thread, 1.0)])))
+            assert len(read(host)[key(mine)]) == turn + 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    found = read(host)
+    assert found.pop(key(UP_A)) == bits(*((t, 1.0) for t in range(96)))
+    assert [len(samples) for samples in found.values()] == [12] * 8
+
+
+# ---- durable ones
+
+
+@pytest.mark.parametrize("kind", DURABLE)
+def test_opened_again(kind: str, tmp_path: Path) -> None:
+    for turn in range(3):
+        with STORAGES[kind](tmp_path) as storage:
+            host = hosts.WsgiHost(storage)
+            assert_written(host.write_series((UP_A, [(turn, ODD_VALUES[turn])]), (UP_B, [(turn, 1.0)])))
+            expected = bits(*((t, ODD_VALUES[t]) for t in range(turn + 1)))
+            assert read(host)[key(UP_A)] == expected
+
+
+CRASHING = """
+import sys, threading
+sys.path.insert(0, sys.argv[2])
+from pathlib import Path
+import hosts, test_storages
+lock = threading.Lock()
+def write(thread):
+    turn = 0
+    while True:
+        samples = [(1000 * turn + i, 1.0) for i in range(5)]
+        answer = host.write_series(({"__name__": "m", "thread": str(thread)}, samples))
+        assert answer.status == 204, answer.text
+        with lock:
+            print(thread, turn, flush=True)
+        turn += 1
+host = hosts.WsgiHost(test_storages.STORAGES[sys.argv[1]](Path(sys.argv[3])))
+for thread in range(3):
+    threading.Thread(target=write, args=(thread,), daemon=True).start()
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("kind", DURABLE)
+def test_killed(kind: str, tmp_path: Path) -> None:
+    """kill -9: what was acknowledged is there."""
+    acknowledged: set[tuple[int, int]] = set()
+    for _ in range(2):
+        command = [sys.executable, "-c", CRASHING, kind, str(Path(__file__).parent), str(tmp_path)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+            assert child.stdout
+            for line in child.stdout:
+                thread, turn = map(int, line.split())
+                acknowledged.add((thread, turn))
+                if turn >= 15:
+                    break
+            os.kill(child.pid, signal.SIGKILL)
+            for line in child.stdout:
+                thread, turn = map(int, line.split())
+                acknowledged.add((thread, turn))
+        with STORAGES[kind](tmp_path) as storage:
+            found = read(hosts.WsgiHost(storage))
+        for thread, turn in acknowledged:
+            times = {t for t, _ in found[key({"__name__": "m", "thread": str(thread)})]}
+            assert times >= {1000 * turn + i for i in range(5)}
+
+
+# ---- what only one of them does
+
+
+def test_memory_shows_what_it_has() -> None:
+    storage = storages.MemoryStorage(max_samples=5)
+    host = hosts.WsgiHost(storage)
+    one = {"labels": UP_A, "samples": [(2, 1.0, 0), (1, 0.5, 0)], "exemplars": [({"id": "x"}, 1.5, 7)]}
+    host.write_v2(one, {"labels": UP_B, "samples": [(1, 2.0, 0)]}, {"labels": sorted_labels("empty")})
+    assert storage.series() == [(UP_A, [(1, 0.5), (2, 1.0)]), (UP_B, [(1, 2.0)])]
+    assert storage.series(job="b", zone="z") == [(UP_B, [(1, 2.0)])]
+    assert storage.series("other") == storage.series(job="c") == []
+    assert storage.exemplars_of(job="a") == [({"id": "x"}, 1.5, 7)]
+    assert storage.sample_count == 4
+
+
+def test_memory_is_bounded() -> None:
+    storage = storages.MemoryStorage(max_samples=3)
+    host = hosts.WsgiHost(storage)
+    assert_written(host.write_series((UP_A, [(1, 1.0), (2, 1.0)])))
+    answer = host.write_series((UP_A, [(3, 1.0), (4, 1.0)]))
+    assert answer.status == 503 and "full" in answer.text and "Retry-After" in answer.headers
+    assert storage.sample_count == 2
+    storage.clear()
+    assert_written(host.write_series((UP_A, [(3, 1.0), (4, 1.0)])))
+    assert storage.series() == [(UP_A, [(3, 1.0), (4, 1.0)])]
+
+
+def test_sqlite_is_open_to_sql_and_other_processes(tmp_path: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        first, second = (stack.enter_context(STORAGES["sqlite"](tmp_path)) for _ in range(2))
+        for turn in range(4):  # two that do not know of each other, as in two processes
+            host = hosts.WsgiHost((first, second)[turn % 2])
+            assert_written(host.write_series((UP_A, [(turn, 1.5), (10 + turn, ODD_VALUES[0])])))
+            assert_written(host.write_series((sorted_labels("up", turn=str(turn)), [(1, 2.0)])))
+        assert read(hosts.WsgiHost(first)) == read(hosts.WsgiHost(second))
+    with sqlite3.connect(tmp_path / "samples.db") as db:
+        sql = "SELECT avg(value), count(*) FROM samples JOIN series ON id = series" \
+            " WHERE labels ->> 'job' = 'a' AND typeof(value) = 'real'"  # fmt: skip
+        assert db.execute(sql).fetchone() == (1.5, 4)
+        assert db.execute("SELECT count(*) FROM series").fetchone() == (5,)
+
+
+def test_sqlite_rolls_back(tmp_path: Path) -> None:
+    with STORAGES["sqlite"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage, on_error=lambda *_: None)
+        with sqlite3.connect(tmp_path / "samples.db") as db:
+            db.execute("CREATE TRIGGER no BEFORE INSERT ON samples WHEN new.value = 13"
+                       " BEGIN SELECT raise(ABORT, 'unlucky'); END")  # fmt: skip
+        assert host.write_series((UP_A, [(1, 1.0)]), (UP_B, [(1, 13.0)])).status == 500
+        assert read(host) == {}
+        assert_written(host.write_series((UP_B, [(1, 1.0)]), (UP_A, [(1, 2.0)])))
+        assert read(host) == {key(UP_A): bits((1, 2.0)), key(UP_B): bits((1, 1.0))}
+
+
+class Failing(pra.Storage):
+    histograms = exemplars = True
+
+    def __init__(self, error: Exception | None, after: int = 0) -> None:
+        self.error, self.after, self.closed = error, after, False
+
+    async def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
+        if self.error:
+            raise self.error
+
+    def process_query(self, ctx: pra.Context, query: pra.Query) -> Iterator[pra.SeriesLike]:
+        for number in range(self.after):
+            yield {"__name__": "part", "n": str(number)}, [(1, 1.0)]
+        if self.error:
+            raise self.error
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize(
+    "errors, status, wait",
+    [
+        ([None], 204, None),
+        ([pra.Reject("never", status=422)], 422, None),
+        ([pra.Retry("later", after=3)], 503, "3"),
+        ([pra.Reject("never"), pra.Retry("later", after=3), pra.Retry("much later", after=9)], 503, "9"),
+        ([pra.Retry("later", after=3), ValueError("a bug")], 500, None),
+        ([None, pra.Reject("never"), None], 400, None),
+    ],
+)
+def test_fanout_writes_to_all(errors: list[Exception | None], status: int, wait: str | None) -> None:
+    last = storages.MemoryStorage()
+    seen: list[Exception] = []
+    with storages.FanOut(*map(Failing, errors), last) as storage:
+        host = hosts.WsgiHost(storage, on_error=lambda method, error: seen.append(error))
+        for _ in range(2):
+            answer = host.write_series((UP_A, [(1, 1.0)]))
+            assert (answer.status, answer.headers.get("Retry-After")) == (status, wait)
+        assert last.series() == [(UP_A, [(1, 1.0)])]
+    assert {type(error) for error in seen} == ({ValueError} if status == 500 else set())
+
+
+def test_fanout_reads_from_the_first_that_answers() -> None:
+    full = storages.MemoryStorage()
+    assert_written(hosts.WsgiHost(full).write_series((UP_A, [(1, 1.0)])))
+    cases: list[tuple[list[Any], int]] = [
+        ([full, Failing(None)], 200),
+        ([Failing(pra.Retry()), Failing(ValueError()), full], 200),
+        ([lambda ctx, request: None, full], 200),
+        ([Failing(pra.Reject("no")), full], 400),
+        ([Failing(pra.Retry("later")), Failing(ValueError())], 503),
+        ([Failing(pra.Retry("in the middle"), after=1), full], 503),
+        ([lambda ctx, request: None], 404),
+    ]
+    for several, status in cases:
+        storage = storages.FanOut(*several)
+        answer = hosts.WsgiHost(storage).read(wire.query(0, 9, ALL))
+        assert answer.status == status, answer.text
+        if status == 200:
+            assert answer.results == [[(UP_A, [(1, 1.0)])]]
+    first = Failing(None)
+    with storages.FanOut(first, full):
+        pass
+    assert first.closed
+
+
+def test_fanout_promises_what_all_keep() -> None:
+    keeps, drops = storages.MemoryStorage(), pra.FunctionStorage(lambda ctx, request: None)
+    assert storages.FanOut(keeps, keeps).histograms and not storages.FanOut(keeps, drops).histograms
+    answer = hosts.WsgiHost(storages.FanOut(keeps, drops)).write_v2({"labels": UP_A, "histograms": histograms()})
+    assert answer.status == 400
