@@ -1,6 +1,7 @@
 """Tables of every library, in every shape and type, as answers to a read."""
 
 import datetime
+from random import Random
 
 import duckdb
 import nanoarrow
@@ -116,6 +117,7 @@ def test_not_a_number():
 STRINGS = [pa.string(), pa.large_string(), pa.string_view()]
 INDEXES = [pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32(), pa.uint32(), pa.int64(),
            pa.uint64()]  # fmt: skip
+VALUES = [pa.int8(), pa.uint16(), pa.int64(), pa.uint64(), pa.float16(), pa.float32(), pa.float64()]
 
 
 @pytest.mark.parametrize("kind", STRINGS, ids=str)
@@ -337,3 +339,84 @@ def test_pandas():
 
 def test_nanoarrow():
     assert push(nanoarrow.ArrayStream(long_table())) == SERIES
+
+
+def any_strings(random, strings):
+    """The same strings as a column of a random type, in which null stands for ""."""
+    kind = random.choice(STRINGS)
+    column = pa.array([s or random.choice([None, ""]) for s in strings], kind)
+    if kind != pa.string_view() and random.random() < 0.5:
+        unordered = list({*strings, "", "never used"})
+        random.shuffle(unordered)
+        numbers = [unordered.index(s) for s in strings]
+        values = pa.array(unordered, kind)
+        column = pa.DictionaryArray.from_arrays(pa.array(numbers, random.choice(INDEXES)), values)
+    return column
+
+
+def any_labels(random, labels):
+    """Columns for label sets: some by name, the others in a column labels of a random type."""
+    by_name = [name for name in ("__name__", "job", "zone") if random.random() < 0.5]
+    columns = {n: any_strings(random, [s.get(n, "") for s in labels]) for n in by_name}
+    rest = [[(n, v) for n, v in s.items() if n not in by_name] for s in labels]
+    for pairs in rest:
+        random.shuffle(pairs)
+    if random.random() < 0.3:
+        names = ["__name__", "job", "zone"]
+        strings = [any_strings(random, [dict(p).get(n, "") for p in rest]) for n in names]
+        columns["labels"] = pa.StructArray.from_arrays(strings, names)
+        return columns
+    offsets = [0]
+    for pairs in rest:
+        offsets.append(offsets[-1] + len(pairs))
+    flat = [[pair[i] for pairs in rest for pair in pairs] for i in (0, 1)]
+    names, values = pa.array(flat[0], pa.string()), any_strings(random, flat[1])
+    make = random.choice([pa.MapArray, pa.ListArray, pa.LargeListArray])
+    if make is pa.MapArray:
+        columns["labels"] = make.from_arrays(pa.array(offsets, pa.int32()), names, values)
+    else:
+        pairs = pa.StructArray.from_arrays([names, values], ["n", "v"])
+        index = pa.int64() if make is pa.LargeListArray else pa.int32()
+        columns["labels"] = make.from_arrays(pa.array(offsets, index), pairs)
+    return columns
+
+
+def in_pieces(random, columns):
+    """A table that is a slice of a longer one, in pieces, each a slice of its own."""
+    table = pa.table(columns)
+    n = len(table)
+    cuts = sorted(random.sample(range(n + 1), min(3, n)))
+    table = pa.concat_tables([table.slice(max(n - 2, 0)), table]).combine_chunks().slice(min(2, n))
+    return pa.concat_tables(
+        [table.slice(a, b - a) for a, b in zip([0, *cuts], [*cuts, len(table)])]
+    )
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_any_table(seed):
+    random = Random(seed)
+    vocabulary = ["", "a", "größe", "x" * 40, "zwölf Zeichen"]
+    expected = {}
+    rows = []
+    for _ in range(random.randrange(40)):
+        labels = {n: random.choice(vocabulary) for n in ("__name__", "job", "zone")}
+        labels = {n: v for n, v in labels.items() if v}
+        time, value = random.randrange(-50, 50), random.randrange(100)
+        rows.append((labels, time, value))
+        expected.setdefault(tuple(sorted(labels.items())), {})[time] = float(value)
+    expected = [(dict(labels), sorted(samples.items())) for labels, samples in expected.items()]
+    unit, per_ms = random.choice([("ms", 1), ("us", 1000), ("ns", 1000000)])
+    times = [t * per_ms + random.randrange(per_ms) for _, t, _ in rows]
+    columns = {
+        "timestamp": pa.array(times, pa.timestamp(unit, random.choice([None, "UTC"]))),
+        "value": pa.array([v for _, _, v in rows], random.choice(VALUES)),
+        **any_labels(random, [labels for labels, _, _ in rows]),
+    }
+    assert push(in_pieces(random, columns)) == expected
+    lists = random.choice([pa.list_, pa.large_list])
+    columns = {
+        "timestamps": pa.array([[t for t, _ in s] for _, s in expected], lists(pa.int64())),
+        "values": pa.array([[v for _, v in s] for _, s in expected], lists(pa.float32())),
+        **any_labels(random, [labels for labels, _ in expected]),
+    }
+    assert push(in_pieces(random, columns)) == expected

@@ -32,6 +32,8 @@ int pra__arrow_series_numbers(struct pra__arrow_export *e, const uint32_t *offse
 
 static int all_null(struct pra__arrow_export *e, struct ArrowArray *array, size_t n)
 {
+    if (n == 0)
+        return PRA_OK;
     uint8_t *bits = pra__arrow_buffer(e->hold, n / 8 + 1, 1);
     if (!bits)
         return PRA_ERR_NOMEM;
