@@ -111,8 +111,8 @@ def install(python: Path, folder: Path, names: list[str]) -> bool:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
 
 
-def check(version: str, interpreter: str, sdist: Path) -> str:
-    """Makes and tests a wheel; the line of the table."""
+def check(version: str, interpreter: str, sdist: Path) -> tuple[bool, str]:
+    """Makes and tests a wheel. Whether the tests passed, and the line of the table."""
     start = time.monotonic()
     say(f"{version}: a wheel")
     environment = WORK / f"env-{version}"
@@ -134,19 +134,21 @@ def check(version: str, interpreter: str, sdist: Path) -> str:
                                env=ENVIRONMENT | {"PRA_WHEEL": str(wheel), "PYTHONDONTWRITEBYTECODE": "1"})  # fmt: skip
     text = log.read_text()
     if tests.returncode:
-        sys.exit(f"{text}\nwheel: the tests failed under {interpreter} ({version})")
+        print(f"{text}\nwheel: the tests failed under {interpreter} ({version})", file=sys.stderr)
     outcome = text.strip().splitlines()[-1].strip("= ").split(" in ")[0]
     tag = wheel.name.removesuffix(".whl").split("-", 2)[2]
     left_out = f"; without {', '.join(missing)}" if missing else ""
-    return f"{version:5} {tag:36} {wheel.stat().st_size / 1e6:.1f} MB {time.monotonic() - start:4.0f} s  {outcome}{left_out}"
+    size, seconds = wheel.stat().st_size / 1e6, time.monotonic() - start
+    return tests.returncode == 0, f"{version:5} {tag:36} {size:.1f} MB {seconds:4.0f} s  {outcome}{left_out}"
 
 
 def main() -> None:
     shutil.rmtree(WORK / "dist", ignore_errors=True)
     chosen = interpreters(sys.argv[1:])
     sdist = make_sdist()
-    table = [check(version, interpreter, sdist) for version, interpreter in chosen.items()]
-    print(f"{sdist.relative_to(ROOT)} {sdist.stat().st_size / 1e3:.0f} kB", *table, sep="\n")
+    results = [check(version, interpreter, sdist) for version, interpreter in chosen.items()]
+    print(f"{sdist.relative_to(ROOT)} {sdist.stat().st_size / 1e3:.0f} kB", *(line for _, line in results), sep="\n")
+    sys.exit(not all(passed for passed, _ in results))
 
 
 if __name__ == "__main__":
