@@ -2,7 +2,9 @@
 """The types that bindings/thunk_python*.c define."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal, NamedTuple, final
+from typing import Any, Final, Literal, final
+
+from _typeshed import structseq
 
 from ._histogram import Histogram
 from ._storage import SeriesLike
@@ -26,12 +28,17 @@ class Context:
     @property
     def worker(self) -> int: ...
 
-class Exemplar(NamedTuple):
+@final
+class Exemplar(structseq[Any], tuple[dict[str, str], float, int]):
     """One observation among those that made a series."""
 
-    labels: dict[str, str]
-    value: float
-    timestamp: int
+    __match_args__: Final = ("labels", "value", "timestamp")
+    @property
+    def labels(self) -> dict[str, str]: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def timestamp(self) -> int: ...
 
 @final
 class TimeSeries:
@@ -58,13 +65,19 @@ class TimeSeries:
         count: int = 1,
     ) -> None: ...
 
-class Metadata(NamedTuple):
+@final
+class Metadata(structseq[Any], tuple[str, str, str, str]):
     """What a sender says about a metric family (remote write 1.0) or a series (2.0)."""
 
-    type: str
-    family: str
-    help: str
-    unit: str
+    __match_args__: Final = ("type", "family", "help", "unit")
+    @property
+    def type(self) -> str: ...
+    @property
+    def family(self) -> str: ...
+    @property
+    def help(self) -> str: ...
+    @property
+    def unit(self) -> str: ...
     @property
     def series(self) -> int | None: ...
 
@@ -112,16 +125,25 @@ class Matcher:
     def prefix(self) -> str | None: ...
     def matches(self, value: str, /) -> bool: ...
 
-class Hints(NamedTuple):
+@final
+class Hints(structseq[Any], tuple[int, str, int, int, tuple[str, ...], bool, int]):
     """Advice from the reader; all of it may be ignored."""
 
-    step_ms: int
-    func: str
-    start_ms: int
-    end_ms: int
-    grouping: tuple[str, ...]
-    by: bool
-    range_ms: int
+    __match_args__: Final = ("step_ms", "func", "start_ms", "end_ms", "grouping", "by", "range_ms")
+    @property
+    def step_ms(self) -> int: ...
+    @property
+    def func(self) -> str: ...
+    @property
+    def start_ms(self) -> int: ...
+    @property
+    def end_ms(self) -> int: ...
+    @property
+    def grouping(self) -> tuple[str, ...]: ...
+    @property
+    def by(self) -> bool: ...
+    @property
+    def range_ms(self) -> int: ...
 
 @final
 class Query:

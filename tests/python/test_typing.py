@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -106,6 +107,19 @@ def test_stub_has_what_is_there(name: str) -> None:
     real = {member for member in vars(getattr(_pra, name)) if not member.startswith("__")}
     stubbed = {line.split("def ")[1].split("(")[0] for line in part.splitlines() if "    def " in line}
     assert {member for member in stubbed if not member.startswith("__")} == real
+
+
+def test_stubs_say_what_is_there() -> None:
+    """Every name of the package and of the C module, with its arguments; stubtest.txt says what not."""
+    allowed = Path(__file__).with_name("stubtest.txt")
+    command = [sys.executable, "-m", "mypy.stubtest", "prom_remote_api", "--concise", "--ignore-unused-allowlist"]
+    environment = dict(os.environ)
+    if "PYTHONPATH" in environment:  # the build tree, which mypy does not look at; else it is installed
+        environment["MYPYPATH"] = environment["PYTHONPATH"]
+    result = subprocess.run(
+        [*command, "--allowlist", str(allowed)], capture_output=True, text=True, env=environment, cwd=ROOT / "tests"
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 def test_everything_public_has_a_docstring() -> None:
