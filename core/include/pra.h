@@ -288,9 +288,9 @@ typedef struct pra_limits {
     uint64_t max_pattern_memory;    /**< compiled form of one regular expression; default 8 MiB */
     uint64_t max_read_samples;      /**< samples in one sampled answer; default 50,000,000 [R-09] */
     uint64_t max_response_bytes;    /**< one sampled answer before compression, one streamed answer
-                                       whose series are pushed (not fetched), and the data of one
-                                       series that wait in a sink; default 256 MiB, at most 4 GiB
-                                       - 1 */
+                                       whose series are collected (neither fetched nor of a
+                                       PRA_STORAGE_ORDERED), and the data of one series that wait in
+                                       a sink; default 256 MiB, at most 4 GiB - 1 */
     uint64_t retain_bytes;          /**< memory that each part of a handle (an exchange has eight)
                                        keeps between requests; default 16 MiB */
     uint64_t max_frame_bytes;       /**< labels and chunks of one frame of a streamed answer, which
@@ -869,8 +869,8 @@ PRA_API int pra_stream_reader_finish(const pra_stream_reader *reader, pra_error 
 
 /* ── Context ─────────────────────────────────────────────────────────────────────────────────── */
 
-/** What a storage may know about the HTTP request; valid during the callback (driven; select and
- * fetch of one answer are given the same) or until the exchange is finished (stepped). */
+/** What a storage may know about the HTTP request; valid during the callback (driven; all calls for
+ * one answer are given the same, until release) or until the exchange is finished (stepped). */
 typedef struct pra_context pra_context;
 
 /** Value of the tenant header (pra_handler_opts.tenant_header_cstr), or empty. */
@@ -1110,9 +1110,9 @@ PRA_API int pra_exchange_feed(pra_exchange *x, const void *data, size_t len);
  * PRA_DONE: the answer stands. */
 PRA_API int pra_exchange_end(pra_exchange *x);
 
-/** Driven use: asks the storage; for a streamed answer over select and fetch, no further than its
- * first piece. Afterwards the answer stands. Returns PRA_OK; PRA_ERR_USER if a callback returned it
- * (the answer is a 500). */
+/** Driven use: asks the storage; for a streamed answer over select and fetch, or of a
+ * PRA_STORAGE_ORDERED, no further than its first piece. Afterwards the answer stands. Returns
+ * PRA_OK; PRA_ERR_USER if a callback returned it (the answer is a 500). */
 PRA_API int pra_exchange_run(pra_exchange *x);
 
 /* Stepped use: the host does the storage's work itself, on any thread, one at a time. */
@@ -1147,10 +1147,10 @@ PRA_API size_t pra_exchange_headers(const pra_exchange *x, const pra_header **ou
  * chunked encoding, and without a Content-Length). */
 PRA_API uint64_t pra_exchange_body_length(const pra_exchange *x);
 /** Next piece of the body, valid until the next call. Of a streamed answer pieces have 64 KiB or
- * more, but for the last; the storage's select and fetch are called from here, so a host that does
- * not ask lets the storage rest. Returns PRA_OK with a piece, PRA_DONE at the end, or an error,
- * then again and again: abort the connection, so that the reader sees that the answer is cut off
- * [R-22]. */
+ * more, but for the last; the storage's select and fetch, or its process_query with
+ * PRA_STORAGE_ORDERED, are called from here, so a host that does not ask lets the storage rest.
+ * Returns PRA_OK with a piece, PRA_DONE at the end, or an error, then again and again: abort the
+ * connection, so that the reader sees that the answer is cut off [R-22]. */
 PRA_API int pra_exchange_body(pra_exchange *x, const void **data, size_t *len);
 /** What went wrong, code 0 if nothing; valid until the next begin. Never NULL. */
 PRA_API const pra_error *pra_exchange_error(const pra_exchange *x);

@@ -83,10 +83,12 @@ typedef struct pra__conn {
     uint64_t body_announced; /* Content-Length, 0 without */
     size_t head_bytes;       /* with the empty line; 0 as long as it is not complete */
     pra__answer answer;
+    pra__rules *rules; /* that it was judged by; NULL without a door */
+    pra_str user;      /* in rules */
+
+    /* touched by all threads that run its queries */
     atomic_bool gone;              /* the client has closed its side, or the connection is cut */
     _Atomic uint64_t next_look_ms; /* at the socket for that */
-    pra__rules *rules;             /* that it was judged by; NULL without a door */
-    pra_str user;                  /* in rules */
 } pra__conn;
 
 typedef struct pra__worker {
