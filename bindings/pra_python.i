@@ -2,6 +2,26 @@
 
 %{
 #include "thunk_python.h"
+
+/* By way of the class below, which the package fills. */
+int pra__py_limits(PyObject *mapping, pra_limits *out)
+{
+    PyObject *module = PyImport_ImportModule("prom_remote_api._handler");
+    PyObject *limits = module ? PyObject_CallMethod(module, "_limits", "O", mapping) : NULL;
+    void *made = NULL;
+    int code = limits ? 0 : -1;
+    if (limits && limits != Py_None) {
+        code = SWIG_ConvertPtr(limits, &made, SWIGTYPE_p_Limits, 0) == SWIG_OK ? 0 : -1;
+    }
+    if (made) {
+        *out = *(const pra_limits *)made;
+    } else if (code && limits) {
+        PyErr_SetString(PyExc_TypeError, "limits must be a mapping");
+    }
+    Py_XDECREF(limits);
+    Py_XDECREF(module);
+    return code;
+}
 %}
 
 %init %{

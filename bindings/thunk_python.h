@@ -31,6 +31,9 @@ int pra__py_storage(PyObject *adapter, pra_storage *out);
 pra_log pra__py_log(PyObject *callable);
 /* Raises prom_remote_api.Error from err. */
 void pra__py_raise(const pra_error *err);
+/* Fills out (its size is set) from what hosts take as `limits`: a mapping of names, or None. Returns
+ * 0, or -1 with an exception. In pra_python.i. */
+int pra__py_limits(PyObject *mapping, pra_limits *out);
 /* Like a callback, for a stepped exchange that asks for the storage: returns new
  * (scope, context, request, sinks). End with scope.close() before the exchange goes on. */
 PyObject *pra__py_open(pra_exchange *x);
@@ -108,9 +111,11 @@ void pra__py_histograms_clear(pra__py_histograms *all);
 void pra__py_histograms_fini(pra__py_histograms *all);
 int pra__py_histogram_init(PyObject *module);
 
-/* ---- thunk_python_write.c, thunk_python_read.c: views; thunk_python_sink.c: results */
+/* ---- thunk_python_context.c, thunk_python_request.c (thunk_python_write.h), thunk_python_read.c:
+ * views; thunk_python_sink.c: results */
 
 PyObject *pra__py_context_new(pra__py_scope *scope, const pra_context *ctx);
+int pra__py_context_init(PyObject *module);
 PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_request *request,
                                     pra_write_result *result);
 PyObject *pra__py_query_new(pra__py_scope *scope, const pra_query *query);

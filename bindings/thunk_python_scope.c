@@ -1,15 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "thunk_python.h"
+#include "thunk_python_write.h"
 
 #include <time.h>
 
 struct pra__py_scope {
     PyObject_HEAD int closed;
-    size_t users; /* changed with the GIL only */
+    size_t users;           /* changed with the GIL only */
+    pra__py_memory *memory; /* what ends with it, or NULL */
 };
 
+static void end_memory(pra__py_scope *scope)
+{
+    pra__py_memory *memory = scope->memory;
+    scope->memory = NULL;
+    if (memory) {
+        pra__py_memory_end(memory);
+        Py_DECREF(memory);
+    }
+}
+
+/* What is open when nobody has it any more is over too. */
 static void scope_dealloc(PyObject *self)
 {
+    end_memory((pra__py_scope *)self);
     Py_TYPE(self)->tp_free(self);
 }
 
@@ -37,8 +50,14 @@ pra__py_scope *pra__py_scope_new(void)
     if (scope) {
         scope->closed = 0;
         scope->users = 0;
+        scope->memory = NULL;
     }
     return scope;
+}
+
+void pra__py_scope_hold(pra__py_scope *scope, pra__py_memory *memory)
+{
+    scope->memory = (pra__py_memory *)Py_NewRef((PyObject *)memory);
 }
 
 int pra__py_scope_enter(pra__py_scope *scope)
@@ -67,6 +86,7 @@ void pra__py_scope_close(pra__py_scope *scope)
         (void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
         Py_END_ALLOW_THREADS;
     }
+    end_memory(scope);
 }
 
 int pra__py_scope_init(PyObject *module)

@@ -28,9 +28,9 @@ class Recorder(pra.Storage):
         self.seen = {
             "counts": (request.series_count, request.sample_count, len(request)),
             "more_counts": (request.histogram_count, request.exemplar_count),
-            "timestamps": request.timestamps,
-            "values": request.values,
-            "offsets": request.sample_offsets,
+            "timestamps": request.timestamps.tolist(),
+            "values": bytes(request.values),
+            "offsets": request.sample_offsets.tolist(),
             "columns": [(ts.timestamps.tolist(), ts.values.tolist()) for ts in request],
         }
 
@@ -52,15 +52,10 @@ def test_columns(open_host: Any) -> None:
     seen = storage.seen
     assert seen["counts"] == (2, 3, 2)
     assert seen["more_counts"] == (0, 0)
-    # Columns are copies: they may be kept.
-    assert (seen["timestamps"].format, seen["values"].format) == ("q", "d")
-    assert seen["timestamps"].tolist() == [1, 2, 3]
-    assert seen["values"].tolist() == [1.5, 2.5, 3.5]
-    assert seen["offsets"].tolist() == [0, 2, 3]
-    assert seen["columns"] == [([1, 2], [1.5, 2.5]), ([3], [3.5])]
+    assert seen["timestamps"] == [1, 2, 3]
     assert array.array("d", seen["values"]).tolist() == [1.5, 2.5, 3.5]
-    with pytest.raises(TypeError):
-        seen["values"][0] = 1.0
+    assert seen["offsets"] == [0, 2, 3]
+    assert seen["columns"] == [([1, 2], [1.5, 2.5]), ([3], [3.5])]
 
 
 def test_metadata(open_host: Any) -> None:
@@ -81,7 +76,7 @@ def test_bits_survive(open_host: Any, bits: int) -> None:
     open_host(storage).write_series((ONE, [(1, wire.from_bits(bits))]))
     ((_, ((_, value),)),) = storage.series
     assert wire.to_bits(value) == bits
-    assert bytes(storage.seen["values"]) == bits.to_bytes(8, "little")
+    assert storage.seen["values"] == bits.to_bytes(8, "little")
 
 
 def test_extreme_timestamps(open_host: Any) -> None:
@@ -117,8 +112,8 @@ def test_empty_request(open_host: Any) -> None:
     storage = Recorder()
     assert open_host(storage).write(b"").status == 204
     assert storage.seen["counts"] == (0, 0, 0)
-    assert storage.seen["timestamps"].tolist() == []
-    assert storage.seen["offsets"].tolist() == [0]
+    assert storage.seen["timestamps"] == []
+    assert storage.seen["offsets"] == [0]
 
 
 def test_strings_are_shared() -> None:
