@@ -190,8 +190,9 @@ def test_decode_by_default() -> None:
 def test_decode_mends_nothing() -> None:
     labels = [("z", "1"), ("__name__", "m"), ("z", ""), ("", "x")]
     request = pra.WriteRequest.decode(wire.compress(wire.write_request([(labels, [(1, 1.0)])])))
-    (spans,), data = [request.label_spans.tolist()], request.data
-    assert [(str(data[a : a + b], "utf-8"), str(data[c : c + d], "utf-8")) for a, b, c, d in spans] == labels
+    spans: Any = request.label_spans.tolist()
+    data = bytes(request.data).decode()
+    assert [(data[a : a + b], data[c : c + d]) for a, b, c, d in spans] == labels
     assert request.labels == [dict(labels)]
 
 

@@ -37,6 +37,10 @@ class Odd(pra.Storage):
         for ts in request:
             held += [ts, ts.labels, ts.samples, ts.values, ts.histograms, ts.exemplars, ts.start_timestamps]
             held += [pra.Histogram.decode(one.encode()) for one in ts.histograms]
+            held += [ts.timestamps[:], memoryview(ts.values), ts.fingerprint]
+        held += [request.labels, request.data, request.label_spans, request.fingerprints, request.values[:]]
+        copy = request.copy()
+        held += [copy, copy[0], copy[0].labels, copy.values, pra.WriteRequest.decode(copy.encode(1)).labels]
         if self.act == "refuse":
             request[0].reject("no")
         if self.act == "wrong refusal":
@@ -50,6 +54,17 @@ class Odd(pra.Storage):
         if self.act == "cycle":
             cycle: list[Any] = [request, held]
             cycle.append(cycle)
+            request[0].samples.append(cycle)  # type: ignore[arg-type]
+            ts = copy[0]
+            ts.labels["itself"] = ts  # type: ignore[assignment]
+        if self.act == "wrong version":
+            request.encode(17)
+        if self.act == "wrong message":
+            pra.WriteRequest.decode(request.encode(2), 1)
+        if self.act == "wrong limits":
+            pra.WriteRequest.decode(request.encode(), limits={"max_decoded_bytes": 1})
+        if self.act == "refuse in a copy":
+            copy[0].reject("no")
 
     def process_query(self, ctx: pra.Context, query: pra.Query) -> Any:
         held = (self.token, query.matchers, query.hints, [m.set for m in query.matchers])
@@ -76,7 +91,10 @@ class Odd(pra.Storage):
         yield UP, ((i, 1.0) for i in range(3))
 
 
-WRITES = ["fine", "raise", "reject", "retry", "cycle", "refuse", "wrong refusal"]
+WRITES = [
+    "fine", "raise", "reject", "retry", "cycle", "refuse", "wrong refusal",
+    "wrong version", "wrong message", "wrong limits", "refuse in a copy",
+]  # fmt: skip
 READS = [
     "list", "columns", "generator", "bad columns", "bad labels", "bad sample", "not iterable",
     "raise middle", "reject middle", "histograms", "bad histogram", "no histogram",
