@@ -191,7 +191,7 @@ def test_decode_mends_nothing() -> None:
     labels = [("z", "1"), ("__name__", "m"), ("z", ""), ("", "x")]
     request = pra.WriteRequest.decode(wire.compress(wire.write_request([(labels, [(1, 1.0)])])))
     spans: Any = request.label_spans.tolist()
-    data = bytes(request.data).decode()
+    data = bytes(request.data).decode("latin-1")
     assert [(data[a : a + b], data[c : c + d]) for a, b, c, d in spans] == labels
     assert request.labels == [dict(labels)]
 
