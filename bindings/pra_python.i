@@ -120,6 +120,10 @@ int pra__py_limits(PyObject *mapping, pra_limits *out)
 %extend Exchange {
     /* (scope, context, request or queries, sinks) of an exchange that asks for the storage. */
     PyObject *open(void) { return pra__py_open($self->exchange); }
+    /* From any thread, while another one is in run() or body(): nobody waits for the answer. */
+    void cancel(void) { atomic_store(&$self->cancelled, 1); }
+    /* Lets go of the request and of what answers it. */
+    void reset(void) { pra_exchange_reset($self->exchange); }
 }
 
 /* At every import: the module's own initialisation runs once a process. */

@@ -19,6 +19,7 @@ typedef struct Handler {
 typedef struct Exchange {
     pra_exchange *exchange;
     Handler *owner;
+    atomic_int cancelled;
 } Exchange;
 typedef struct Server {
     pra_server *server;
@@ -89,6 +90,11 @@ static void handler_drop(Handler *handler)
         pra_handler_free(handler->handler);
         free(handler);
     }
+}
+
+static int exchange_cancelled(void *host)
+{
+    return atomic_load(&((Exchange *)host)->cancelled);
 }
 
 static pra_header header_at(const Exchange *x, size_t index)
@@ -238,7 +244,8 @@ PRA_LONG_CALL(Exchange::body);
         pra_request_head head = {
             .size = sizeof head, .method = method, .target = target, .headers = headers.items,
             .header_count = headers.count, .remote_addr = remote_addr, .user = user,
-            .endpoint = endpoint};
+            .endpoint = endpoint, .host = $self, .cancelled = exchange_cancelled};
+        atomic_store(&$self->cancelled, 0);
         return checked(pra_exchange_begin($self->exchange, &head), err);
     }
     int feed(const void *data, size_t len, pra_error *err)

@@ -19,6 +19,15 @@ void pra__py_raise(const pra_error *err)
     Py_XDECREF(args);
 }
 
+PyObject *pra__py_raise_code(int code, pra_error *err)
+{
+    if (err->code == 0) {
+        (void)pra_error_set_cstr(err, code, pra_strerror(code));
+    }
+    pra__py_raise(err);
+    return NULL;
+}
+
 /* ---- the storage */
 
 typedef struct thunk {
@@ -149,6 +158,121 @@ static int storage_read(void *self, const pra_context *ctx, const pra_read_reque
     return code;
 }
 
+/* ---- answers that are made while the reader takes them */
+
+/* What is kept between the calls of one query, whatever thread they come on. */
+typedef struct state {
+    pra__py_scope *scope; /* of context and query, which the storage may use until the end */
+    PyObject *cursor;
+    PyObject *context;
+    PyObject *query;
+} state;
+
+static void state_free(state *s)
+{
+    if (s->scope) {
+        pra__py_scope_close(s->scope);
+    }
+    Py_XDECREF(s->cursor);
+    Py_XDECREF(s->context);
+    Py_XDECREF(s->query);
+    Py_XDECREF(s->scope);
+    PyMem_Free(s);
+}
+
+static state *state_new(const thunk *t, const pra_context *ctx, const pra_query *query)
+{
+    state *s = PyMem_Calloc(1, sizeof *s);
+    if (!s) {
+        PyErr_NoMemory();
+        return NULL;
+    }
+    if ((s->scope = pra__py_scope_new()) && (s->context = pra__py_context_new(s->scope, ctx)) &&
+        (s->query = pra__py_query_new(s->scope, query))) {
+        s->cursor = PyObject_CallMethod(t->adapter, "cursor", "OO", s->context, s->query);
+    }
+    if (!s->cursor) {
+        state_free(s);
+        return NULL;
+    }
+    return s;
+}
+
+/* The cursor of the query, borrowed, made when it is first asked for; NULL with an exception. */
+static PyObject *cursor_of(const thunk *t, const pra_context *ctx, const pra_query *query)
+{
+    void **place = pra_query_state(query);
+    if (!*place) {
+        *place = state_new(t, ctx, query);
+    }
+    return *place ? ((state *)*place)->cursor : NULL;
+}
+
+static int storage_next(void *self, const pra_context *ctx, const pra_query *query,
+                        pra_series_sink *sink, pra_error *err)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    pra__py_scope *scope = pra__py_scope_new();
+    PyObject *target = scope ? pra__py_sink_new(scope, sink) : NULL;
+    PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
+    PyObject *outcome = cursor ? PyObject_CallMethod(cursor, "next", "O", target) : NULL;
+    Py_XDECREF(target);
+    int code = close_scope(scope, outcome, err);
+    PyGILState_Release(gil);
+    return code;
+}
+
+static int storage_select(void *self, const pra_context *ctx, const pra_query *query,
+                          pra_series_list *list, pra_error *err)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    pra__py_scope *scope = pra__py_scope_new();
+    PyObject *target = scope ? pra__py_list_new(scope, list) : NULL;
+    PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
+    PyObject *outcome = cursor ? PyObject_CallMethod(cursor, "select", "O", target) : NULL;
+    Py_XDECREF(target);
+    int code = close_scope(scope, outcome, err);
+    PyGILState_Release(gil);
+    return code;
+}
+
+static int storage_fetch(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
+                         int64_t from_ms, pra_series_sink *sink, pra_error *err)
+{
+    PyGILState_STATE gil = PyGILState_Ensure();
+    pra__py_scope *scope = pra__py_scope_new();
+    PyObject *target = scope ? pra__py_sink_new(scope, sink) : NULL;
+    PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
+    PyObject *outcome = NULL;
+    if (cursor) {
+        outcome = PyObject_CallMethod(cursor, "fetch", "KLO", (unsigned long long)id,
+                                      (long long)from_ms, target);
+    }
+    Py_XDECREF(target);
+    int code = close_scope(scope, outcome, err);
+    PyGILState_Release(gil);
+    return code;
+}
+
+/* Comes on any thread, also from within the deallocation of an exchange while an exception is on
+ * its way. First the cursor, whose generator may still use context and query, then these. */
+static void storage_release(void *self, void *kept)
+{
+    state *s = kept;
+    PyObject *type, *value, *traceback;
+    (void)self;
+    PyGILState_STATE gil = PyGILState_Ensure();
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *result = PyObject_CallMethod(s->cursor, "close", NULL);
+    if (!result) {
+        PyErr_WriteUnraisable(pra__py_error);
+    }
+    Py_XDECREF(result);
+    state_free(s);
+    PyErr_Restore(type, value, traceback);
+    PyGILState_Release(gil);
+}
+
 static void storage_destroy(void *self)
 {
     thunk *t = self;
@@ -158,25 +282,54 @@ static void storage_destroy(void *self)
     PyGILState_Release(gil);
 }
 
-static int has_entry(PyObject *entries, const char *name)
+/* ---- the vtable */
+
+enum { WRITES = 1, QUERIES = 2, READS = 4, CURSORS = 8, SELECTS = 16 };
+
+/* Which entries the adapter has; -1 with an exception. */
+static int find_entries(PyObject *adapter)
 {
-    PyObject *text = PyUnicode_FromString(name);
-    int found = text ? PySequence_Contains(entries, text) : -1;
-    Py_XDECREF(text);
+    static const char *const names[] = {"write", "process_query", "read", "cursor", "select"};
+    PyObject *entries = PyObject_GetAttrString(adapter, "entries");
+    int found = entries ? 0 : -1;
+    for (int i = 0; found >= 0 && i < (int)(sizeof names / sizeof *names); i++) {
+        PyObject *name = PyUnicode_FromString(names[i]);
+        int has = name ? PySequence_Contains(entries, name) : -1;
+        Py_XDECREF(name);
+        found = has < 0 ? -1 : found | has << i;
+    }
+    Py_XDECREF(entries);
     return found;
+}
+
+static void fill_vtbl(pra_storage_vtbl *vtbl, int entries, uint32_t flags)
+{
+    const int ordered = (flags & PRA_STORAGE_ORDERED) && (entries & CURSORS);
+    *vtbl = (pra_storage_vtbl){.size = sizeof *vtbl,
+                               .flags = flags,
+                               .destroy = storage_destroy,
+                               .release = storage_release};
+    if (!ordered) {
+        vtbl->flags &= ~(uint32_t)PRA_STORAGE_ORDERED;
+    }
+    vtbl->write = entries & WRITES ? storage_write : NULL;
+    vtbl->read = entries & READS ? storage_read : NULL;
+    if (entries & QUERIES) {
+        vtbl->process_query = ordered ? storage_next : storage_process_query;
+    }
+    if ((entries & SELECTS) && (entries & CURSORS)) {
+        vtbl->select = storage_select;
+        vtbl->fetch = storage_fetch;
+    }
 }
 
 int pra__py_storage(PyObject *adapter, pra_storage *out)
 {
-    PyObject *entries = PyObject_GetAttrString(adapter, "entries");
-    int writes = entries ? has_entry(entries, "write") : -1;
-    int queries = entries ? has_entry(entries, "process_query") : -1;
-    int reads = entries ? has_entry(entries, "read") : -1;
-    Py_XDECREF(entries);
-    PyObject *flags = reads < 0 ? NULL : PyObject_GetAttrString(adapter, "flags");
+    int entries = find_entries(adapter);
+    PyObject *flags = entries < 0 ? NULL : PyObject_GetAttrString(adapter, "flags");
     unsigned long bits = flags ? PyLong_AsUnsignedLong(flags) : 0;
     Py_XDECREF(flags);
-    if (PyErr_Occurred() || writes < 0 || queries < 0 || reads < 0) {
+    if (PyErr_Occurred()) {
         return -1;
     }
     thunk *t = PyMem_Calloc(1, sizeof *t);
@@ -184,11 +337,7 @@ int pra__py_storage(PyObject *adapter, pra_storage *out)
         PyErr_NoMemory();
         return -1;
     }
-    t->vtbl = (pra_storage_vtbl){
-        .size = sizeof t->vtbl, .flags = (uint32_t)bits, .destroy = storage_destroy};
-    t->vtbl.write = writes ? storage_write : NULL;
-    t->vtbl.process_query = queries ? storage_process_query : NULL;
-    t->vtbl.read = reads ? storage_read : NULL;
+    fill_vtbl(&t->vtbl, entries, (uint32_t)bits);
     t->adapter = Py_NewRef(adapter);
     *out = (pra_storage){&t->vtbl, t};
     return 0;

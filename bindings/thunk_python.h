@@ -24,16 +24,20 @@ int pra__py_init(PyObject *module);
  * knows no other. */
 PyObject *pra__py_check_interpreter(void);
 /* A storage over adapter: a reference to it, and a vtable with the entries whose names are in its
- * attribute `entries` and the flags (PRA_STORAGE_...) in its attribute `flags`. Returns 0, or -1
- * with an exception. */
+ * attribute `entries` and the flags (PRA_STORAGE_...) in its attribute `flags`. Its method cursor
+ * gives an object per query that is answered piece by piece (select and fetch; process_query with
+ * PRA_STORAGE_ORDERED), with the methods next, select, fetch and close. Returns 0, or -1 with an
+ * exception. */
 int pra__py_storage(PyObject *adapter, pra_storage *out);
 /* A log that calls callable(level, fields); borrowed. None: no log. */
 pra_log pra__py_log(PyObject *callable);
 /* Raises prom_remote_api.Error from err. */
 void pra__py_raise(const pra_error *err);
-/* Fills out (its size is set) from what hosts take as `limits`: a mapping of names, or None. Returns
- * 0, or -1 with an exception. In pra_python.i. */
+/* Fills out (its size is set) from what hosts take as `limits`: a mapping of names, or None.
+ * Returns 0, or -1 with an exception. In pra_python.i. */
 int pra__py_limits(PyObject *mapping, pra_limits *out);
+/* The same from a code that a function returned, where err has nothing. Returns NULL. */
+PyObject *pra__py_raise_code(int code, pra_error *err);
 /* Like a callback, for a stepped exchange that asks for the storage: returns new
  * (scope, context, request, sinks). End with scope.close() before the exchange goes on. */
 PyObject *pra__py_open(pra_exchange *x);
@@ -122,7 +126,9 @@ PyObject *pra__py_query_new(pra__py_scope *scope, const pra_query *query);
 /* A tuple of all queries. */
 PyObject *pra__py_queries_new(pra__py_scope *scope, const pra_read_request *request);
 PyObject *pra__py_sink_new(pra__py_scope *scope, pra_series_sink *sink);
+PyObject *pra__py_list_new(pra__py_scope *scope, pra_series_list *list);
 int pra__py_write_init(PyObject *module);
+int pra__py_response_init(PyObject *module);
 int pra__py_read_init(PyObject *module);
 int pra__py_sink_init(PyObject *module);
 

@@ -419,15 +419,6 @@ void pra__py_histograms_fini(pra__py_histograms *all)
 
 /* ---- functions of the module */
 
-static PyObject *raise_code(int code, pra_error *err)
-{
-    if (err->code == 0) {
-        (void)pra_error_set_cstr(err, code, pra_strerror(code));
-    }
-    pra__py_raise(err);
-    return NULL;
-}
-
 static PyObject *encode_columns(const pra_columns *columns)
 {
     pra_buffer *buffer = NULL;
@@ -441,7 +432,7 @@ static PyObject *encode_columns(const pra_columns *columns)
         result =
             PyBytes_FromStringAndSize(pra_buffer_data(buffer), (Py_ssize_t)pra_buffer_len(buffer));
     } else {
-        result = raise_code(code, &err);
+        result = pra__py_raise_code(code, &err);
     }
     pra_buffer_free(buffer);
     return result;
@@ -472,7 +463,8 @@ static PyObject *decode_bytes(pra_write_request *request, const Py_buffer *data)
     if (code == PRA_OK) {
         code = pra_write_request_columns(request, &columns);
     }
-    return code == PRA_OK ? histogram_new(&columns, columns.histograms) : raise_code(code, &err);
+    return code == PRA_OK ? histogram_new(&columns, columns.histograms)
+                          : pra__py_raise_code(code, &err);
 }
 
 static PyObject *module_decode(PyObject *module, PyObject *object)
@@ -485,7 +477,8 @@ static PyObject *module_decode(PyObject *module, PyObject *object)
         return NULL;
     }
     int code = pra_write_request_new(NULL, &request);
-    PyObject *result = code == PRA_OK ? decode_bytes(request, &data) : raise_code(code, &err);
+    PyObject *result =
+        code == PRA_OK ? decode_bytes(request, &data) : pra__py_raise_code(code, &err);
     pra_write_request_free(request);
     PyBuffer_Release(&data);
     return result;

@@ -293,6 +293,113 @@ static PyObject *query_matches(PyObject *self, PyObject *mapping)
     return result;
 }
 
+/* ---- Query.encode */
+
+static int copy_matchers(const pra_query *q, pra_read_request *out)
+{
+    int code = PRA_OK;
+    for (size_t i = 0; code == PRA_OK && i < pra_query_matcher_count(q); i++) {
+        const pra_matcher *m = pra_query_matcher(q, i);
+        pra_str name, value;
+        pra_matcher_name(m, &name);
+        pra_matcher_value(m, &value);
+        code = pra_read_request_add_matcher(out, pra_matcher_type(m), name, value);
+    }
+    return code;
+}
+
+static int copy_query(const pra_query *q, pra_read_request *out)
+{
+    pra_read_hints hints = {.size = sizeof hints};
+    int code = pra_read_request_add_query(out, pra_query_start_ms(q), pra_query_end_ms(q));
+    if (code == PRA_OK) {
+        code = copy_matchers(q, out);
+    }
+    if (code == PRA_OK) {
+        code = pra_query_hints(q, &hints);
+    }
+    return code == PRA_OK && hints.present ? pra_read_request_set_hints(out, &hints) : code;
+}
+
+/* Names of response types into the request. Returns 0, or -1 with an exception. */
+static int add_types(pra_read_request *out, PyObject *names)
+{
+    static const char *const known[] = {"samples", "streamed_xor_chunks"};
+    PyObject *fast = PySequence_Fast(names, "response_types must be a sequence of str");
+    int code = fast ? 0 : -1;
+    for (Py_ssize_t i = 0; !code && i < PySequence_Fast_GET_SIZE(fast); i++) {
+        PyObject *name = PySequence_Fast_GET_ITEM(fast, i);
+        int type = 0;
+        while (type < 2 && !(PyUnicode_Check(name) &&
+                             PyUnicode_CompareWithASCIIString(name, known[type]) == 0)) {
+            type++;
+        }
+        if (type == 2) {
+            PyErr_Format(PyExc_ValueError, "no such response type: %R", name);
+            code = -1;
+        } else if (pra_read_request_add_accepted(out, type)) {
+            PyErr_NoMemory();
+            code = -1;
+        }
+    }
+    Py_XDECREF(fast);
+    return code;
+}
+
+/* The message of out, as a snappy block; buffers[0] and [1] are empty. */
+static PyObject *encode_request(const pra_read_request *request, pra_buffer *const *buffers)
+{
+    pra_error err = {0};
+    int code = pra_read_request_encode(request, buffers[0], &err);
+    if (code == PRA_OK) {
+        code = pra_snappy_compress(pra_buffer_data(buffers[0]), pra_buffer_len(buffers[0]),
+                                   buffers[1], &err);
+    }
+    if (code) {
+        return pra__py_raise_code(code, &err);
+    }
+    return PyBytes_FromStringAndSize(pra_buffer_data(buffers[1]),
+                                     (Py_ssize_t)pra_buffer_len(buffers[1]));
+}
+
+static PyObject *encode(const pra_query *q, PyObject *types)
+{
+    pra_read_request *request = NULL;
+    pra_buffer *buffers[2] = {NULL, NULL};
+    pra_error err = {0};
+    PyObject *result = NULL;
+    int code = pra_read_request_new(NULL, &request);
+    for (int i = 0; code == PRA_OK && i < 2; i++) {
+        code = pra_buffer_new(NULL, &buffers[i]);
+    }
+    if (code == PRA_OK) {
+        code = copy_query(q, request);
+    }
+    if (code) {
+        (void)pra__py_raise_code(code, &err);
+    } else if (!types || add_types(request, types) == 0) {
+        result = encode_request(request, buffers);
+    }
+    pra_buffer_free(buffers[0]);
+    pra_buffer_free(buffers[1]);
+    pra_read_request_free(request);
+    return result;
+}
+
+static PyObject *query_encode(PyObject *self, PyObject *args, PyObject *named)
+{
+    static char *names[] = {"response_types", NULL};
+    const query *q = (query *)self;
+    PyObject *types = NULL;
+    if (!PyArg_ParseTupleAndKeywords(args, named, "|O:encode", names, &types) ||
+        pra__py_scope_enter(q->scope)) {
+        return NULL;
+    }
+    PyObject *result = encode(q->query, types);
+    pra__py_scope_leave(q->scope);
+    return result;
+}
+
 static void query_dealloc(PyObject *self)
 {
     Py_DECREF(((query *)self)->scope);
@@ -311,6 +418,11 @@ static PyMethodDef query_methods[] = {
     {"matches", query_matches, METH_O,
      "matches($self, labels, /)\n--\n\nWhether a series with these labels satisfies all "
      "matchers."},
+    {"encode", (PyCFunction)(void (*)(void))query_encode, METH_VARARGS | METH_KEYWORDS,
+     "A ReadRequest of this query alone, as the body of a request to another server (a snappy "
+     "block). response_types: 'samples' (what it is if nothing is said), 'streamed_xor_chunks', "
+     "the "
+     "one that is preferred first."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -351,7 +463,8 @@ PyObject *pra__py_queries_new(pra__py_scope *scope, const pra_read_request *requ
 
 int pra__py_read_init(PyObject *module)
 {
-    if (PyModule_AddType(module, &matcher_type) || PyModule_AddType(module, &query_type)) {
+    if (PyModule_AddType(module, &matcher_type) || PyModule_AddType(module, &query_type) ||
+        pra__py_response_init(module)) {
         return -1;
     }
     if (!hints_type) {

@@ -13,7 +13,17 @@ from ._asgi import make_asgi_app
 from ._errors import Error, ExpiredError
 from ._handler import HandlerOptions
 from ._histogram import STALE_NAN, Bucket, Histogram, is_stale
-from ._pra import Context, Exemplar, Hints, Matcher, Metadata, Query, TimeSeries, WriteRequest
+from ._pra import (
+    Context,
+    Exemplar,
+    Hints,
+    Matcher,
+    Metadata,
+    Query,
+    TimeSeries,
+    WriteRequest,
+    decode_read_response,
+)
 from ._server import Server, ServerOptions, serve
 from ._storage import (
     ArrowStream,
@@ -62,6 +72,7 @@ __all__ = [
     "StorageLike",
     "TimeSeries",
     "WriteRequest",
+    "decode_read_response",
     "is_stale",
     "make_asgi_app",
     "make_wsgi_app",

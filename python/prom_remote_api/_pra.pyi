@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The types that bindings/thunk_python*.c define."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, final
 
 from _typeshed import structseq
+from typing_extensions import Self
 
 from ._histogram import Histogram
-from ._storage import SeriesLike
+from ._storage import ArrowStream, PieceLike, SampleLike, Series, SeriesLike
 
 @final
 class Context:
@@ -191,12 +192,31 @@ class Query:
     @property
     def hints(self) -> Hints | None: ...
     def matches(self, labels: Mapping[str, str], /) -> bool: ...
+    def encode(
+        self, response_types: Sequence[Literal["samples", "streamed_xor_chunks"]] = ...
+    ) -> bytes: ...
 
 @final
 class Sink:
     """Where the series that answer one query go."""
 
-    def extend(self, series: Iterable[SeriesLike], /) -> None: ...
+    def extend(self, series: Iterable[SeriesLike | ArrowStream] | ArrowStream, /) -> bool: ...
+    def add(self, series: SeriesLike | ArrowStream, /) -> bool: ...
+
+@final
+class SeriesList:
+    """The series that a query found, before their data."""
+
+    def extend(
+        self, pairs: Iterable[tuple[Mapping[str, str], object]], keys: list[Any], /
+    ) -> None: ...
+
+@final
+class Feed:
+    """The data of one series on their way into a sink."""
+
+    def __new__(cls, samples: Iterable[SampleLike | PieceLike] | PieceLike, /) -> Self: ...
+    def push(self, sink: Sink, /) -> bool: ...
 
 @final
 class Scope:
@@ -204,6 +224,12 @@ class Scope:
 
     def close(self) -> None: ...
 
+def decode_read_response(
+    data: bytes | bytearray | memoryview,
+    *,
+    content_type: str = "application/x-protobuf",
+    limits: Mapping[str, int] | None = None,
+) -> list[list[Series]]: ...
 def histogram_encode(histogram: Histogram, /) -> bytes: ...
 def histogram_decode(data: bytes | bytearray | memoryview, /) -> Histogram: ...
 def histogram_bound(schema: int, index: int, /) -> float: ...

@@ -8,6 +8,7 @@ from ._pra import Context, Query, Scope, Sink, WriteRequest
 
 OK: int
 DONE: int
+ERR_CALLBACK: int
 ERR_REJECT: int
 ERR_RETRY: int
 ERR_USER: int
@@ -95,6 +96,8 @@ class Exchange:
     def body(self) -> bytes | None: ...
     def error_code(self) -> int: ...
     def error_message(self) -> str: ...
+    def cancel(self) -> None: ...
+    def reset(self) -> None: ...
 
 class Server:
     thisown: bool
