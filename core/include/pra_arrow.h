@@ -106,11 +106,12 @@ PRA_API int pra_arrow_schema(int32_t table, const pra_alloc *alloc, struct Arrow
 
 /**
  * A table of req as one struct array, and its type in schema, which may be NULL. Memory comes from
- * alloc (NULL = libc), which must live until both are released. Timestamps and values of samples
- * and exemplars are not copied: such an array holds a share of req (pra_write_request_share) until
- * it is released. Returns 0; PRA_ERR_INVALID_ARG (table), PRA_ERR_BUSY, PRA_ERR_LABELS (labels that
- * are not UTF-8: canonicalize first), PRA_ERR_NOT_SUPPORTED (more than 2^31 - 1 labels, buckets or
- * bytes of different strings in one column).
+ * alloc (NULL = libc), which must live until both are released, on whatever thread. Timestamps and
+ * values of samples and exemplars are not copied: such an array holds a share of req
+ * (pra_write_request_share) until it is released. Returns 0; PRA_ERR_INVALID_ARG (table),
+ * PRA_ERR_BUSY, PRA_ERR_LABELS (labels that are not UTF-8: canonicalize first),
+ * PRA_ERR_NOT_SUPPORTED (more than 2^31 - 1 labels, buckets or bytes of different strings in one
+ * column).
  */
 PRA_API int pra_arrow_export(const pra_write_request *req, int32_t table, const pra_alloc *alloc,
                              struct ArrowSchema *schema, struct ArrowArray *out, pra_error *err);

@@ -143,6 +143,29 @@ static void random_requests_are_exported_as_they_are(void **state)
     }
 }
 
+/* Until a request is canonical such a reference is the empty string, and symbol 0, which here is
+ * not that [W-33]. */
+static void wrong_references_are_empty_strings(void **state)
+{
+    struct text message = text_of_hex("22 01 78 22 01 79 2a 08 0a 06 05 01 00 01 01 00");
+    pra_write_request *req = new_request(NULL);
+    struct ArrowSchema schema;
+    struct ArrowArray array;
+    (void)state;
+    assert_int_equal(
+        pra_write_request_decode(req, PRA_WRITE_V2, message.data, message.len, NULL, NULL), PRA_OK);
+    const pra_columns c = view_of(req);
+    assert_non_null(c.label_refs);
+    assert_int_equal(c.labels[0].name.len, 0);
+    assert_int_equal(c.labels[1].name.len, 1);
+    assert_int_equal(pra_arrow_export(req, PRA_ARROW_SERIES, NULL, &schema, &array, NULL), PRA_OK);
+    assert_labels(schema.children[3], array.children[3], 0, c.base, c.labels, 3);
+    schema.release(&schema);
+    array.release(&array);
+    pra_write_request_free(req);
+    text_free(&message);
+}
+
 /* Differences of buckets become counts; of float histograms they are counts already. */
 static void check_histograms(const pra_write_request *req, size_t *seen)
 {
@@ -386,6 +409,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_requests_are_exported_as_they_are),
+        cmocka_unit_test(wrong_references_are_empty_strings),
         cmocka_unit_test(histograms_of_both_kinds),
         cmocka_unit_test(children_outlive_their_parent_on_any_thread),
         cmocka_unit_test(children_of_a_schema_and_dictionaries_outlive_it),

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/str.h"
+#include "message/metadata.h"
 #include "message/strings.h"
 
 enum { UNKNOWN = 0xffffffff };
@@ -14,7 +15,8 @@ enum { UNKNOWN = 0xffffffff };
 struct dictionary {
     struct pra__columns cols; /* of the table; PRA__COL_STRING_REFS: number by symbol */
     struct pra__strings table;
-    size_t symbols;  /* that numbers are remembered of */
+    const pra_span *symbols; /* that numbers are remembered of */
+    size_t symbol_count;
     int32_t *number; /* what is being filled: a number a label, or a metric name */
     int has_empty;   /* else string 0 of the table is not used */
 };
@@ -32,14 +34,16 @@ int pra__arrow_countable(uint64_t count, const char *what, pra_error *err)
 static int begin(struct dictionary *d, struct pra__arrow_hold *hold, const pra_alloc *alloc,
                  const pra_columns *c, const pra_symbol_refs *refs, size_t rows)
 {
-    d->symbols = refs ? c->symbol_count : 0;
+    d->symbols = c->symbols;
+    d->symbol_count = refs ? c->symbol_count : 0;
     pra__columns_init(&d->cols, alloc);
     d->number = pra__arrow_buffer(hold, rows, sizeof(*d->number));
     int rc = d->number ? pra__strings_begin(&d->table, &d->cols, c->base) : PRA_ERR_NOMEM;
-    if (rc == PRA_OK && d->symbols)
-        rc = pra__columns_room(&d->cols, PRA__COL_STRING_REFS, d->symbols);
-    if (rc == PRA_OK && d->symbols)
-        memset(d->cols.col[PRA__COL_STRING_REFS].data, 0xff, d->symbols * sizeof(uint32_t));
+    if (rc || d->symbol_count == 0)
+        return rc;
+    rc = pra__columns_room(&d->cols, PRA__COL_STRING_REFS, d->symbol_count);
+    if (rc == PRA_OK)
+        memset(d->cols.col[PRA__COL_STRING_REFS].data, 0xff, d->symbol_count * sizeof(uint32_t));
     return rc;
 }
 
@@ -50,26 +54,32 @@ static int is_string(const struct dictionary *d, uint32_t number, pra_span span)
            memcmp(d->table.base + other.off, d->table.base + span.off, span.len) == 0;
 }
 
-/* Number of a string. symbol and before may be UNKNOWN: its symbol, and what it may well be. */
-static int add(struct dictionary *d, pra_span span, uint32_t symbol, uint32_t before, int32_t *out)
+static int add(struct dictionary *d, pra_span span, uint32_t *out)
 {
-    uint32_t number = before;
-    uint32_t *known = NULL;
-    if (symbol < d->symbols) {
-        known = PRA__COLUMN(uint32_t, &d->cols, PRA__COL_STRING_REFS) + symbol;
-        number = *known;
-    } else if (number != UNKNOWN && !is_string(d, number, span)) {
-        number = UNKNOWN;
-    }
-    if (number == UNKNOWN) {
-        int rc = pra__strings_add(&d->table, span, &number);
-        if (rc)
-            return rc;
-        d->has_empty |= number == 0;
-    }
-    if (known)
-        *known = number;
-    *out = (int32_t)number;
+    int rc = pra__strings_add(&d->table, span, out);
+    d->has_empty |= rc == PRA_OK && *out == 0;
+    return rc;
+}
+
+/* Number of a string; symbol is its symbol, but for a wrong reference, which is the empty string
+ * whatever symbol 0 is. */
+static inline int number_symbol(struct dictionary *d, pra_span span, uint32_t symbol, int32_t *out)
+{
+    uint32_t *known = PRA__COLUMN(uint32_t, &d->cols, PRA__COL_STRING_REFS);
+    if (symbol >= d->symbol_count || d->symbols[symbol].off != span.off ||
+        d->symbols[symbol].len != span.len)
+        return add(d, span, (uint32_t *)out);
+    int rc = known[symbol] == UNKNOWN ? add(d, span, &known[symbol]) : PRA_OK;
+    *out = (int32_t)known[symbol];
+    return rc;
+}
+
+/* The same without symbols: it may well be string number before, if that is not UNKNOWN. */
+static inline int number_alike(struct dictionary *d, pra_span span, uint32_t before, int32_t *out)
+{
+    if (before == UNKNOWN || !is_string(d, before, span))
+        return add(d, span, (uint32_t *)out);
+    *out = (int32_t)before;
     return PRA_OK;
 }
 
@@ -128,8 +138,9 @@ static int fill_strings(const struct dictionary *d, struct pra__arrow_hold *hold
 static int end(struct dictionary *d, struct pra__arrow_hold *hold, size_t rows,
                struct ArrowArray *out, pra_error *err)
 {
+    int32_t *number = d->number;
     for (size_t i = 0; !d->has_empty && i < rows; i++)
-        d->number[i]--;
+        number[i]--;
     out->length = (int64_t)rows;
     out->buffers[1] = d->number;
     return fill_strings(d, hold, out->dictionary, err);
@@ -143,52 +154,51 @@ struct builder {
     struct dictionary names, values, metrics;
 };
 
-/* Labels of row i; the row before begins at before. */
-static int add_set(struct builder *b, size_t i, size_t before)
+/* In 2.0 labels need not be told apart by rows. */
+static int add_symbols(struct builder *b)
 {
     const struct pra__arrow_sets *s = b->sets;
-    const size_t first = s->offsets[i];
-    for (size_t j = first; j < s->offsets[i + 1]; j++, before++) {
-        pra_symbol_refs refs = {UNKNOWN, UNKNOWN};
-        uint32_t name = UNKNOWN, value = UNKNOWN;
-        if (s->refs)
-            refs = s->refs[j];
-        if (before < first) {
-            name = (uint32_t)b->names.number[before];
-            value = (uint32_t)b->values.number[before];
-        }
-        int rc = add(&b->names, s->labels[j].name, refs.name, name, &b->names.number[j]);
+    int rc = PRA_OK;
+    for (size_t j = s->offsets[0]; rc == PRA_OK && j < s->offsets[s->rows]; j++)
+        rc = number_symbol(&b->names, s->labels[j].name, s->refs[j].name, &b->names.number[j]);
+    for (size_t j = s->offsets[0]; rc == PRA_OK && j < s->offsets[s->rows]; j++)
+        rc = number_symbol(&b->values, s->labels[j].value, s->refs[j].value, &b->values.number[j]);
+    return rc;
+}
+
+/* Labels of a row from first to last; the row before begins at before. */
+static int add_set(struct builder *b, size_t first, size_t last, size_t before)
+{
+    const pra_label_span *labels = b->sets->labels;
+    int32_t *name = b->names.number, *value = b->values.number;
+    int rc = PRA_OK;
+    for (size_t j = first; rc == PRA_OK && j < last; j++, before++) {
+        const int any = before < first;
+        rc = number_alike(&b->names, labels[j].name, any ? (uint32_t)name[before] : UNKNOWN,
+                          &name[j]);
         if (rc == PRA_OK)
-            rc = add(&b->values, s->labels[j].value, refs.value, value, &b->values.number[j]);
-        if (rc)
-            return rc;
+            rc = number_alike(&b->values, labels[j].value, any ? (uint32_t)value[before] : UNKNOWN,
+                              &value[j]);
     }
-    return PRA_OK;
+    return rc;
 }
 
-/* The metric name of row i. */
-static int add_metric(struct builder *b, size_t i)
+static int add_sets(struct builder *b)
 {
-    static const char wanted[] = "__name__";
-    const struct pra__arrow_sets *s = b->sets;
-    const uint32_t before = i ? (uint32_t)b->metrics.number[i - 1] : UNKNOWN;
-    for (size_t j = s->offsets[i]; j < s->offsets[i + 1]; j++) {
-        const pra_span name = s->labels[j].name;
-        if (name.len == sizeof(wanted) - 1 && memcmp(b->c->base + name.off, wanted, name.len) == 0)
-            return add(&b->metrics, s->labels[j].value, s->refs ? s->refs[j].value : UNKNOWN,
-                       before, &b->metrics.number[i]);
-    }
-    return add(&b->metrics, (pra_span){0, 0}, UNKNOWN, UNKNOWN, &b->metrics.number[i]);
+    const uint32_t *offsets = b->sets->offsets;
+    int rc = PRA_OK;
+    for (size_t i = 0; rc == PRA_OK && i < b->sets->rows; i++)
+        rc = add_set(b, offsets[i], offsets[i + 1], offsets[i ? i - 1 : 0]);
+    return rc;
 }
 
-static int add_all(struct builder *b, int with_metrics)
+static int add_metrics(struct builder *b)
 {
     int rc = PRA_OK;
-    for (size_t i = 0; rc == PRA_OK && i < b->sets->rows; i++) {
-        rc = add_set(b, i, b->sets->offsets[i ? i - 1 : 0]);
-        if (rc == PRA_OK && with_metrics)
-            rc = add_metric(b, i);
-    }
+    int32_t *number = b->metrics.number;
+    for (size_t i = 0; rc == PRA_OK && i < b->sets->rows; i++)
+        rc = number_alike(&b->metrics, pra__metric_name(b->c, i),
+                          i ? (uint32_t)number[i - 1] : UNKNOWN, &number[i]);
     return rc;
 }
 
@@ -218,9 +228,11 @@ static int build(struct builder *b, struct pra__arrow_hold *hold, const pra_allo
     if (rc == PRA_OK)
         rc = begin(&b->values, hold, alloc, b->c, s->refs, count);
     if (rc == PRA_OK && metric)
-        rc = begin(&b->metrics, hold, alloc, b->c, s->refs, s->rows);
+        rc = begin(&b->metrics, hold, alloc, b->c, NULL, s->rows);
     if (rc == PRA_OK)
-        rc = add_all(b, metric != NULL);
+        rc = s->refs ? add_symbols(b) : add_sets(b);
+    if (rc == PRA_OK && metric)
+        rc = add_metrics(b);
     if (rc == PRA_OK)
         rc = fill_map(b, hold, labels);
     if (rc)

@@ -14,8 +14,9 @@ struct pra__arrow_sets {
     const pra_symbol_refs *refs; /* NULL where there are none */
 };
 
-/* Fills an array of type labels with sets, and, if metric is not NULL, that one of the metric names
- * beside it. Returns PRA_OK, PRA_ERR_NOMEM, PRA_ERR_LABELS, PRA_ERR_NOT_SUPPORTED. */
+/* Fills an array of type labels with sets, and, if metric is not NULL (then sets are those of the
+ * series), that one with the metric names. Returns PRA_OK, PRA_ERR_NOMEM, PRA_ERR_LABELS,
+ * PRA_ERR_NOT_SUPPORTED. */
 int pra__arrow_labels(struct pra__arrow_hold *hold, const pra_alloc *alloc, const pra_columns *c,
                       const struct pra__arrow_sets *sets, struct ArrowArray *labels,
                       struct ArrowArray *metric, pra_error *err);

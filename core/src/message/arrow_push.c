@@ -13,14 +13,15 @@ struct importer {
     pra_series_sink *sink;
     struct pra__arrow_plan plan;
     struct pra__rows rows;
-    struct pra__array labels[2]; /* pra_label: of this row and of the one before */
+    struct pra__array labels; /* pra_label: of a row */
     pra_error *err;
 };
 
 /* ---- labels of a row */
 
-static int add_label(struct importer *im, struct pra__array *labels, pra_str name, pra_str value)
+static int add_label(struct importer *im, pra_str name, pra_str value)
 {
+    struct pra__array *labels = &im->labels;
     if (value.len == 0)
         return PRA_OK;
     int rc = pra__rows_room(&im->rows, labels, sizeof(pra_label), 1, im->err);
@@ -29,7 +30,7 @@ static int add_label(struct importer *im, struct pra__array *labels, pra_str nam
     return rc;
 }
 
-static int gather_pairs(struct importer *im, int64_t row, struct pra__array *labels)
+static int gather_pairs(struct importer *im, int64_t row)
 {
     struct pra__arrow_plan *p = &im->plan;
     int64_t start, count;
@@ -42,16 +43,16 @@ static int gather_pairs(struct importer *im, int64_t row, struct pra__array *lab
         if (rc == PRA_OK)
             rc = pra__arrow_text_at(&p->pair_value, i, &value, im->err);
         if (rc == PRA_OK)
-            rc = add_label(im, labels, name, value);
+            rc = add_label(im, name, value);
     }
     return rc;
 }
 
-static int gather(struct importer *im, int64_t row, struct pra__array *labels)
+static int gather(struct importer *im, int64_t row)
 {
     const struct pra__arrow_plan *p = &im->plan;
-    labels->len = 0;
-    int rc = p->labels_kind == PRA__LABELS_LIST ? gather_pairs(im, row, labels) : PRA_OK;
+    im->labels.len = 0;
+    int rc = p->labels_kind == PRA__LABELS_LIST ? gather_pairs(im, row) : PRA_OK;
     for (size_t i = 0; rc == PRA_OK && i < p->column_count; i++) {
         const struct pra__arrow_label_column *column = &p->columns[i];
         const int64_t at = row + column->offset;
@@ -60,25 +61,34 @@ static int gather(struct importer *im, int64_t row, struct pra__array *labels)
             continue;
         rc = pra__arrow_text_at(&column->text, at, &value, im->err);
         if (rc == PRA_OK)
-            rc = add_label(im, labels, column->name, value);
+            rc = add_label(im, column->name, value);
     }
     return rc;
 }
 
-static int same_str(pra_str a, pra_str b)
+/* Whether two rows surely have the same labels: then there is no need to gather them. */
+static int same_pairs(const struct pra__arrow_plan *p, int64_t row, int64_t other)
 {
-    return a.len == b.len && (a.ptr == b.ptr || memcmp(a.ptr, b.ptr, a.len) == 0);
+    int64_t a, b, count, count_b;
+    if (pra__arrow_list_at(&p->pairs, row + p->offset, &a, &count, NULL) ||
+        pra__arrow_list_at(&p->pairs, other + p->offset, &b, &count_b, NULL) || count != count_b)
+        return 0;
+    int same = !p->pair_bitmap;
+    for (a += p->pair_offset, b += p->pair_offset; same && count > 0; count--, a++, b++)
+        same =
+            pra__arrow_text_same(&p->pair_value, a, b) && pra__arrow_text_same(&p->pair_name, a, b);
+    return same;
 }
 
-static int same_labels(const struct pra__array *a, const struct pra__array *b)
+static int same_labels(const struct pra__arrow_plan *p, int64_t row, int64_t other)
 {
-    const pra_label *x = a->data, *y = b->data;
-    if (a->len != b->len)
-        return 0;
-    for (size_t i = 0; i < a->len; i++)
-        if (!same_str(x[i].name, y[i].name) || !same_str(x[i].value, y[i].value))
-            return 0;
-    return 1;
+    int same = p->labels_kind != PRA__LABELS_LIST || same_pairs(p, row, other);
+    for (size_t i = 0; same && i < p->column_count; i++) {
+        const struct pra__arrow_label_column *column = &p->columns[i];
+        same = !column->bitmap &&
+               pra__arrow_text_same(&column->text, row + column->offset, other + column->offset);
+    }
+    return same;
 }
 
 /* ---- samples */
@@ -122,9 +132,8 @@ static int take_rows(struct importer *im)
 {
     struct pra__rows *r = &im->rows;
     const int64_t first = im->plan.offset;
-    struct pra__array *now = &im->labels[0], *before = &im->labels[1];
+    int64_t before = -1; /* the row whose labels the last run has */
     size_t dropped = 0;
-    int any = 0; /* the labels before are of an array that is still here */
     int rc = read_samples(im, first, first, (size_t)im->plan.rows);
     for (int64_t row = 0; rc == PRA_OK && row < im->plan.rows; row++) {
         int there;
@@ -133,14 +142,13 @@ static int take_rows(struct importer *im)
             dropped++;
             continue;
         }
-        rc = gather(im, row, now);
-        if (rc == PRA_OK && (!any || !same_labels(now, before)))
-            rc = pra__rows_begin_run(r, now->data, now->len, r->times.len, im->err);
+        if (before < 0 || !same_labels(&im->plan, row, before)) {
+            rc = gather(im, row);
+            if (rc == PRA_OK)
+                rc = pra__rows_begin_run(r, im->labels.data, im->labels.len, r->times.len, im->err);
+            before = row;
+        }
         keep_sample(r, dropped);
-        any = 1;
-        struct pra__array *swap = now;
-        now = before;
-        before = swap;
     }
     return rc;
 }
@@ -151,7 +159,6 @@ static int push_row(struct importer *im, int64_t row)
 {
     struct pra__rows *r = &im->rows;
     struct pra__arrow_plan *p = &im->plan;
-    struct pra__array *labels = &im->labels[0];
     int64_t time, value, count, values;
     size_t dropped = 0;
     int rc = pra__arrow_list_at(&p->times_list, row + p->offset, &time, &count, im->err);
@@ -173,11 +180,11 @@ static int push_row(struct importer *im, int64_t row)
         dropped += !there;
     }
     if (rc == PRA_OK)
-        rc = gather(im, row, labels);
+        rc = gather(im, row);
     if (rc)
         return rc;
-    rc = pra_series_sink_add(im->sink, labels->data, labels->len, r->times.data, r->values.data,
-                             r->times.len, im->err);
+    rc = pra_series_sink_add(im->sink, im->labels.data, im->labels.len, r->times.data,
+                             r->values.data, r->times.len, im->err);
     return rc < 0 ? rc : PRA_OK; /* PRA_DONE: more are wanted later; they are here now */
 }
 
@@ -238,8 +245,7 @@ static int import(struct importer *im)
     rc = take_arrays(im, &schema);
     if (schema.release)
         schema.release(&schema);
-    for (int i = 0; i < 2; i++)
-        pra__free(&im->rows.alloc, im->labels[i].data, im->labels[i].cap * sizeof(pra_label));
+    pra__free(&im->rows.alloc, im->labels.data, im->labels.cap * sizeof(pra_label));
     return rc;
 }
 

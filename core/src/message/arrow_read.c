@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/str.h"
 
 int pra__arrow_wrong_type(const char *column, const char *must, pra_error *err)
 {
@@ -170,6 +171,19 @@ int pra__arrow_text_at(const struct pra__arrow_text *t, int64_t i, pra_str *out,
     if (number < 0 || number >= t->entries)
         return pra__arrow_broken(t->column, "a number is outside of the dictionary", err);
     return entry_at(t, number, out, err);
+}
+
+int pra__arrow_text_same(const struct pra__arrow_text *t, int64_t i, int64_t j)
+{
+    pra_str a, b;
+    if (t->type.index) {
+        i += t->offset;
+        j += t->offset;
+        return !t->bitmap &&
+               integer_at(t->type.index, t->numbers, i) == integer_at(t->type.index, t->numbers, j);
+    }
+    return entry_at(t, i, &a, NULL) == PRA_OK && entry_at(t, j, &b, NULL) == PRA_OK &&
+           pra__str_equal(a, b);
 }
 
 /* ---- numbers and times */

@@ -51,6 +51,9 @@ int pra__arrow_bind_text(struct pra__arrow_text *text, const struct ArrowArray *
                          pra_error *err);
 /* Null is the empty string. *out is valid as long as the array. */
 int pra__arrow_text_at(const struct pra__arrow_text *text, int64_t i, pra_str *out, pra_error *err);
+/* 1 if elements i and j are the same string; 0 also where finding that out takes looking at more
+ * than the numbers of a dictionary. */
+int pra__arrow_text_same(const struct pra__arrow_text *text, int64_t i, int64_t j);
 
 /* ---- numbers and times */
 

@@ -121,7 +121,7 @@ static int write_text(struct pra__rows *r, size_t *len, pra_error *err)
     int rc = pra__rows_room(r, &r->text, 1, *len, err);
     if (rc)
         return rc;
-    char *p = (char *)r->text.data + r->text.len;
+    char *p = *len ? (char *)r->text.data + r->text.len : NULL;
     for (size_t i = 0; i < r->set.count; i++) {
         const pra_str parts[] = {r->set.items[i].name, r->set.items[i].value};
         for (int j = 0; j < 2; j++) {
@@ -139,7 +139,7 @@ static size_t find(const struct pra__rows *r, uint32_t hash, const char *text, s
     for (size_t i = hash & (r->slots.len - 1); slots[i]; i = (i + 1) & (r->slots.len - 1)) {
         const struct series *s = series_at(r, slots[i] - 1);
         if (s->hash == hash && s->text_len == len &&
-            memcmp((const char *)r->text.data + s->text, text, len) == 0)
+            (len == 0 || memcmp((const char *)r->text.data + s->text, text, len) == 0))
             return slots[i] - 1;
     }
     return NONE;
@@ -208,9 +208,9 @@ static int read_text(struct pra__rows *r, const struct series *s, pra_error *err
 {
     r->labels.len = 0;
     int rc = pra__rows_room(r, &r->labels, sizeof(pra_label), s->label_count, err);
-    if (rc)
-        return rc;
     pra_label *labels = r->labels.data;
+    if (rc || s->label_count == 0)
+        return rc;
     const char *p = (const char *)r->text.data + s->text;
     const char *end = p + s->text_len;
     for (uint32_t i = 0; i < s->label_count * 2; i++) {
