@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import array
+import contextlib
 import gc
 import logging
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
+import exchange
 import prom_remote_api as pra
 import wire
 from hosts import Host, ServerHost, WsgiHost
@@ -142,6 +146,120 @@ def test_nothing_is_left(kind: type[Any], act: str) -> None:
         after = counts(*watched)
     growth = [b - a for a, b in zip(before, after)]
     assert max(growth) < number // 20, growth
+
+
+LATER = pra.Histogram(timestamp=6, count=1, zero_count=1, sum=1.0)
+PIECES = [COLUMNS[1:], (2, 1.0), ([3, 4], array.array("d", [1.0, 2.0]), [LATER]), (7, 1.0)]
+CURSORS: dict[str, Any] = {
+    "fine": lambda: [(UP, lambda: PIECES), ({"b": "1"}, lambda: iter(PIECES))],
+    "one piece": lambda: [(UP, lambda: COLUMNS[1:])],
+    "bad key": lambda: [(UP, 17)],
+    "bad samples": lambda: [(UP, lambda: [(1, 1.0), "x"])],
+    "bad piece": lambda: [(UP, lambda: [COLUMNS[1:], (COLUMNS[1], [])])],
+    "bad list": lambda: [(UP, lambda: PIECES), (17, 1)],
+    "raises": lambda: [(UP, lambda: (1 // 0 for _ in "x"))],
+}
+
+
+@pytest.mark.parametrize("ending", ["end", "reset", "cancel", "begin"])
+@pytest.mark.parametrize("act", CURSORS)
+def test_nothing_is_left_of_cursors(act: str, ending: str) -> None:
+    """Read to the end, or given up."""
+    from test_cursor import Cursors
+
+    made = CURSORS[act]()
+    adapter = Cursors(lambda cursor: list(made), ordered=False)
+    x = exchange.begin(adapter, streamed=True)
+    exchange.run(x)
+    assert bool(adapter.errors) == act.startswith(("bad", "raises"))
+
+    def call() -> None:
+        exchange.again(x, streamed=True)
+        exchange.run(x)
+        if ending == "reset":
+            x.reset()
+        if ending == "cancel":
+            x.cancel()
+        if ending in ("end", "cancel"):
+            with contextlib.suppress(pra.Error):
+                list(exchange.pieces(x))
+        adapter.kept.clear()
+        adapter.errors.clear()
+        adapter.log.clear()
+
+    for _ in range(20):
+        call()
+    watched = (adapter, None, UP, *COLUMNS[1:], HISTOGRAM, pra.Query, pra.Context, *made[0])
+    before = counts(*watched)
+    for _ in range(CALLS):
+        call()
+    exchange.again(x)
+    adapter.kept.clear()
+    growth = [b - a for a, b in zip(before, counts(*watched))]
+    assert max(growth) < CALLS // 20, growth
+
+
+def ex_table(values: Any) -> Any:
+    return pa.table({"job": ["a", "b"], "timestamp": pa.array([1, 2], pa.timestamp("ms")), "value": values})
+
+
+RESULTS: dict[str, Callable[[], Any]] = {
+    "arrow": lambda: (UP, pa.array([1]), pa.chunked_array([[1.0]])),
+    "nulls": lambda: (UP, pa.array([1]), pa.array([None], pa.float64())),
+    "strings": lambda: (UP, pa.array(["1"]), pa.array([1.0])),
+    "datetimes": lambda: (UP, np.array([1], "datetime64[s]"), np.array([1], "int16")),
+    "table": lambda: ex_table([1.0, None]),
+    "bad table": lambda: ex_table(["1", "2"]),
+    "NaT": lambda: (UP, np.array(["NaT"], "datetime64[s]"), np.array([1], "int16")),
+}
+
+
+@pytest.mark.parametrize("act", RESULTS)
+def test_nothing_is_left_of_columns(act: str) -> None:
+    result = made = RESULTS[act]()
+    adapter = exchange.Adapter(lambda query, sink: sink.add(result))
+    x = exchange.begin(adapter)
+
+    def call() -> None:
+        exchange.again(x)
+        exchange.run(x)
+        adapter.errors.clear()
+
+    for _ in range(20):
+        call()
+    made = made if isinstance(made, tuple) else (made,)
+    before, buffers = counts(*made), pa.total_allocated_bytes()
+    for _ in range(CALLS):
+        call()
+    growth = [b - a for a, b in zip(before, counts(*made))]
+    assert max(growth) < CALLS // 20, growth
+    assert pa.total_allocated_bytes() <= buffers
+
+
+def test_nothing_is_left_of_answers() -> None:
+    """The client's side."""
+    adapter = exchange.Adapter(lambda query, sink: (sink.add((*COLUMNS, [LATER])), query.encode()))
+    bodies = []
+    for streamed in (False, True):
+        x = exchange.begin(adapter, streamed=streamed)
+        x.run()
+        bodies.append((b"".join(exchange.pieces(x)), exchange.STREAMED if streamed else "application/x-protobuf"))
+
+    def call() -> None:
+        exchange.ask(adapter)
+        for body, content_type in bodies:
+            assert pra.decode_read_response(body, content_type=content_type)[0][0].histograms
+            with pytest.raises(pra.Error):
+                pra.decode_read_response(body[:-1], content_type=content_type)
+
+    for _ in range(20):
+        call()
+    watched = (None, UP, pra.Series, pra.Histogram, pra.Error, bodies[0][0])
+    before = counts(*watched)
+    for _ in range(CALLS):
+        call()
+    growth = [b - a for a, b in zip(before, counts(*watched))]
+    assert max(growth) < CALLS // 20, growth
 
 
 @pytest.mark.parametrize("kind", [WsgiHost, ServerHost])

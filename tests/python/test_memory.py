@@ -8,12 +8,16 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
+import exchange
 import prom_remote_api as pra
 import wire
 from prom_remote_api import pra as c
 from prom_remote_api._adapter import Adapter
+from test_cursor import Cursors
 
 testcapi = pytest.importorskip("_testcapi")
 pytestmark = pytest.mark.skipif(
@@ -127,3 +131,75 @@ def test_out_of_memory(
         failures, undisturbed = failures + (not fine), undisturbed + 1 if fine else 0
         allocation += 1
     assert failures > 10
+
+
+PIECES = [(1, 1.0), INTEGER, ([4, 5], array.array("d", [1.0, 2.0]), [FLOAT]), (6, 1.0)]
+COLUMNS = (pa.array([1, 2]), pa.chunked_array([[1.0], [2.0]]))
+
+
+def cursors(ordered: bool) -> Cursors:
+    def rows(cursor: Any) -> Iterator[Any]:
+        yield {"a": "1"}, *COLUMNS
+        yield {"b": "1"}, np.array([1, 2], "datetime64[s]"), np.array([1, 2], "int8"), [INTEGER]
+
+    def listed(cursor: Any) -> Iterator[Any]:
+        yield {"b": "1"}, lambda: iter(PIECES)
+        yield {"a": "1"}, lambda: COLUMNS
+
+    return Cursors(rows if ordered else listed, ordered)
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_cursors_out_of_memory(
+    streamed: bool, ordered: bool, lasting: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    adapter = cursors(ordered)
+    assert len(exchange.ask(adapter, streamed=streamed)[0]) == 2
+    x = exchange.begin(adapter, streamed=streamed)
+    failures = undisturbed = allocation = 0
+    while undisturbed < 20:
+        exchange.again(x, streamed=streamed)
+        body: list[bytes] = []
+        fine = False
+        testcapi.set_nomemory(allocation, 0 if lasting else allocation + 1)
+        try:
+            x.run()
+            while (piece := x.body()) is not None:
+                body.append(piece)
+            fine = x.status() == 200
+        except (MemoryError, OverflowError, SystemError, TypeError, pra.Error):
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+        failures, undisturbed = failures + (not fine), undisturbed + 1 if fine else 0
+        adapter.kept.clear()
+        adapter.errors.clear()
+        adapter.log.clear()
+        allocation += 1
+    assert failures > 10
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_answers_out_of_memory(streamed: bool, lasting: bool) -> None:
+    x = exchange.begin(cursors(True), streamed=streamed)
+    x.run()
+    body = b"".join(exchange.pieces(x))
+    kind = exchange.STREAMED if streamed else "application/x-protobuf"
+    whole = pra.decode_read_response(body, content_type=kind)
+    for allocation in range(10_000):
+        result = None
+        testcapi.set_nomemory(allocation, 0 if lasting else allocation + 1)
+        try:
+            result = pra.decode_read_response(body, content_type=kind)
+        except (MemoryError, pra.Error):
+            pass
+        finally:
+            testcapi.remove_mem_hooks()
+        if result is not None:
+            assert result == whole
+            break
+    assert 10 < allocation < 9_999

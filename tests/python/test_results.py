@@ -296,3 +296,132 @@ def test_limits_are_told_as_such() -> None:
     (error,) = adapter.errors
     assert isinstance(error, pra.Error) and c.error_name(error.code) == "sample_limit"
     assert x.status() == 400
+
+
+# ---- tables
+
+ROWS = {
+    "__name__": ["up", "up", "down", "up"],
+    "job": ["a", "b", None, "a"],
+    "timestamp": [1, 1, 1, 2],
+    "value": [1.0, 2.0, 3.0, 4.0],
+}
+LONG = pa.table({name: pa.array(column) for name, column in ROWS.items()})
+TIMED = LONG.set_column(2, "timestamp", LONG["timestamp"].cast(pa.timestamp("ms", "UTC")))
+WIDE = pa.table({
+    "labels": pa.array([[("__name__", "up"), ("job", "a")], [("job", "b"), ("__name__", "up")], [("__name__", "down")]],
+                       pa.map_(pa.string(), pa.string())),
+    "timestamps": [[1, 2], [1], [1]],
+    "values": [[1.0, 4.0], [2.0], [3.0]],
+})  # fmt: skip
+UPS = {
+    (("__name__", "up"), ("job", "a")): [(1, 1.0), (2, 4.0)],
+    (("__name__", "up"), ("job", "b")): [(1, 2.0)],
+    (("__name__", "down"),): [(1, 3.0)],
+}
+
+
+def query_duckdb(statement: str, table: Any) -> Any:
+    connection = duckdb.connect()
+    connection.register("t", table)
+    return connection.sql(statement)
+
+
+TABLES: dict[str, Callable[[], Any]] = {
+    "pyarrow long": lambda: LONG,
+    "pyarrow times": lambda: TIMED,
+    "pyarrow dictionaries": lambda: LONG.set_column(1, "job", LONG["job"].dictionary_encode()),
+    "pyarrow wide": lambda: WIDE,
+    "pyarrow reader": lambda: TIMED.to_reader(max_chunksize=1),
+    "pyarrow batch": lambda: TIMED.to_batches()[0],
+    "polars": lambda: pl.DataFrame(ROWS),
+    "polars times": lambda: pl.from_arrow(TIMED),
+    "polars categories": lambda: pl.DataFrame(ROWS).with_columns(pl.col("job").cast(pl.Categorical)),
+    "polars wide": lambda: pl.DataFrame({
+        "__name__": ["up", "up", "down"], "job": ["a", "b", ""], "timestamps": [[1, 2], [1], [1]],
+        "values": [[1.0, 4.0], [2.0], [3.0]],
+    }),
+    "pandas": lambda: pd.DataFrame(ROWS),
+    "pandas times": lambda: TIMED.to_pandas(),
+    "duckdb": lambda: query_duckdb("from t", TIMED),
+    "duckdb wide": lambda: query_duckdb(
+        'select {__name__: "__name__", job: job} as labels, list("timestamp" order by "timestamp") as timestamps, '
+        'list(value order by "timestamp") as values from t group by 1', TIMED
+    ),
+    "nanoarrow": lambda: na.ArrayStream(TIMED),
+}  # fmt: skip
+
+
+def by_labels(results: list[list[pra.Series]]) -> dict[Any, Any]:
+    return {tuple(sorted(labels.items())): samples for labels, samples in plain(results)[0]}
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+@pytest.mark.parametrize("name", TABLES)
+def test_tables(name: str, streamed: bool) -> None:
+    said: list[bool] = []
+    adapter = Adapter(lambda query, sink: said.append(sink.extend(TABLES[name]())))
+    assert by_labels(ask(adapter, streamed=streamed)) == UPS
+    assert said == [False]
+
+
+def test_tables_among_series() -> None:
+    other = ({"a": "b"}, [(1, 1.0)])
+    adapter = Adapter(lambda query, sink: sink.extend(iter([LONG, other])))
+    assert by_labels(ask(adapter)) == UPS | {(("a", "b"),): [(1, 1.0)]}
+
+
+BAD_TABLES: dict[str, tuple[Callable[[], Any], str]] = {
+    "no timestamp": (lambda: LONG.drop_columns(["timestamp"]), "timestamp"),
+    "values that are strings": (lambda: LONG.set_column(3, "value", LONG["job"]), "value"),
+    "labels that are numbers": (lambda: LONG.append_column("shard", pa.array([1] * 4)), "shard"),
+    "no struct": (lambda: pa.chunked_array([[1.0]]), ""),
+    "lists of different length": (lambda: WIDE.set_column(2, "values", pa.array([[1.0]] * 3)), "values"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_TABLES)
+def test_bad_tables(name: str) -> None:
+    make, text = BAD_TABLES[name]
+    adapter = Adapter(lambda query, sink: sink.extend(make()))
+    x = begin(adapter)
+    run(x)
+    (error,) = adapter.errors
+    assert type(error) is ValueError and text in str(error)
+    assert x.status() == 500
+
+
+def test_a_table_whose_reader_fails() -> None:
+    def batches() -> Iterator[pa.RecordBatch]:
+        yield LONG.to_batches()[0]
+        raise KeyError("no more data")
+
+    reader = pa.RecordBatchReader.from_batches(LONG.schema, batches())
+    adapter = Adapter(lambda query, sink: sink.extend(reader))
+    run(begin(adapter))
+    (error,) = adapter.errors
+    assert "no more data" in str(error)
+
+
+def test_a_reader_that_wants_the_sink() -> None:
+    """Python code in a stream's producer, while C is in the sink."""
+    seen: list[str] = []
+
+    def answer(query: Any, sink: Any) -> None:
+        def batches() -> Iterator[pa.RecordBatch]:
+            with pytest.raises(RuntimeError, match="in use"):
+                sink.add((UP, []))
+            seen.append("tried")
+            yield from LONG.to_batches()
+
+        sink.extend(pa.RecordBatchReader.from_batches(LONG.schema, batches()))
+
+    assert by_labels(ask(Adapter(answer))) == UPS
+    assert seen == ["tried"]
+
+
+def test_limits_of_tables() -> None:
+    adapter = Adapter(lambda query, sink: sink.extend(LONG))
+    run(begin(adapter, limits={"max_read_samples": 2}))
+    (error,) = adapter.errors
+    assert isinstance(error, pra.Error) and c.error_name(error.code) == "sample_limit"
