@@ -15,6 +15,7 @@ import sys
 import time
 import tomllib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,10 +84,9 @@ def make_wheel(python: Path, sdist: Path, version: str) -> Path:
     run(python, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-cache-dir", "--wheel-dir", raw,
         "--config-settings=cmake.define.PRA_PYTHON_WHEEL=ON", sdist)  # fmt: skip
     (built,) = raw.glob("*.whl")
-    known = set((WORK / "dist").glob("*.whl"))
-    run(sys.executable, "bindings/wheel.py", built, WORK / "dist")
-    (wheel,) = set((WORK / "dist").glob("*.whl")) - known
-    return wheel
+    run(sys.executable, "bindings/wheel.py", built, raw / "whole")
+    (whole,) = (raw / "whole").glob("*.whl")
+    return whole.rename(WORK / "dist" / whole.name)
 
 
 def packages(python: Path, version: str) -> tuple[str, list[str]]:
@@ -146,7 +146,8 @@ def main() -> None:
     shutil.rmtree(WORK / "dist", ignore_errors=True)
     chosen = interpreters(sys.argv[1:])
     sdist = make_sdist()
-    results = [check(version, interpreter, sdist) for version, interpreter in chosen.items()]
+    with ThreadPoolExecutor(2) as pool:  # the tests wait more than they work
+        results = list(pool.map(lambda item: check(*item, sdist), chosen.items()))
     print(f"{sdist.relative_to(ROOT)} {sdist.stat().st_size / 1e3:.0f} kB", *(line for _, line in results), sep="\n")
     sys.exit(not all(passed for passed, _ in results))
 
