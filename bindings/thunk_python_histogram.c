@@ -74,14 +74,14 @@ static PyObject *doubles_tuple(const double *items, pra_range range)
     return tuple_of(range.count ? items + range.start : NULL, range.count, double_at);
 }
 
-/* Counts of integer buckets: each the one before plus its delta. */
+/* Counts of integer buckets: each the one before plus its delta, modulo 2^64 as they are taken. */
 static PyObject *sums_tuple(const int64_t *deltas, pra_range range)
 {
     uint64_t sum = 0;
     PyObject *tuple = PyTuple_New((Py_ssize_t)range.count);
     for (uint32_t i = 0; tuple && i < range.count; i++) {
         sum += (uint64_t)deltas[range.start + i];
-        PyObject *item = PyLong_FromLongLong((long long)sum);
+        PyObject *item = PyLong_FromUnsignedLongLong(sum);
         if (item) {
             PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, item);
         } else {

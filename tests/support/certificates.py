@@ -17,7 +17,8 @@ class Authority:
         self.certificate = folder / f"{name}.crt"
         self._name = name
         _openssl("req", "-x509", *self._key(name, "ec"), "-out", f"{name}.crt", "-days", "30",
-                 "-subj", f"/CN={name}", cwd=folder)
+                 "-subj", f"/CN={name}", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+                 cwd=folder)
 
     @staticmethod
     def _key(name, kind):
