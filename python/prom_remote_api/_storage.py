@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 
 class Series(NamedTuple):
-    """A series in an answer, as columns: any buffer of int64 and of double, or any iterable."""
+    """A series in an answer, as columns: buffers or Arrow arrays of numbers (NumPy, PyArrow, Polars,
+    pandas …), or any iterable. Timestamps are integers, in milliseconds, or Arrow's timestamps and
+    NumPy's datetime64 of any unit. Nulls are refused.
+    """
 
     labels: Mapping[str, str]
     timestamps: Iterable[int]
@@ -37,7 +40,13 @@ fourth item of the last."""
 
 
 class ArrowStream(Protocol):
-    """Whatever exports an Arrow stream: tables and readers of pyarrow, polars, DuckDB and others."""
+    """Whatever exports an Arrow stream: tables and readers of pyarrow, polars, DuckDB and others.
+
+    A table has a row a sample, with the columns timestamp (of any unit, or integers: milliseconds)
+    and value, or a row a series, with timestamps and values, lists of these. Labels are the column
+    labels (a map, or a struct of strings) and every other column of strings, by its name; null and
+    "" are no label, and where the value is null is no sample.
+    """
 
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object:
         """The stream, in a capsule."""
