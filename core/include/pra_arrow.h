@@ -134,7 +134,8 @@ PRA_API int pra_arrow_stream(const pra_write_request *req, int32_t table, const 
  * and from every other column, by its name; they must be strings. Null and "" are no label; where
  * the value is null is no sample. Strings are utf8, large_utf8, string_view or dictionaries of
  * these; lists are list, large_list or fixed_size_list. limits NULL = defaults; memory from alloc
- * is within max_memory_bytes. Returns 0 (also where the sink returns PRA_DONE), the sink's errors;
+ * is within max_memory_bytes. Returns 0; PRA_DONE: all is taken, and the sink has enough, so that
+ * an ordered storage keeps its next table for later (see process_query); the sink's errors;
  * PRA_ERR_INVALID_ARG: message says which column must be what; PRA_ERR_MEMORY_BUDGET;
  * PRA_ERR_CALLBACK: the stream failed, with its message. Of what came before an error series may
  * have been added.

@@ -11,6 +11,7 @@
 
 #include <cmocka.h>
 
+#include "message/series_sink.h"
 #include "support/failing_alloc.h"
 #include "unit/arrow_fixture.h"
 
@@ -403,6 +404,39 @@ static void what_the_sink_says_is_returned(void **state)
     pra_write_request_free(req);
 }
 
+/* In a streamed answer of an ordered storage: the table is taken, the next one may wait. */
+static void enough_is_said_when_all_is_taken(void **state)
+{
+    static const char *const values[] = {"a", "b", "c"};
+    pra_write_request *req = new_request(NULL);
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        const pra_label label = {STR("n"), {values[i], 1}};
+        assert_int_equal(pra_write_request_add_series(req, &label, 1), PRA_OK);
+        assert_int_equal(pra_write_request_add_samples(req, &(int64_t){1}, &(double){1}, NULL, 1),
+                         PRA_OK);
+    }
+    for (int round = 0; round < 4; round++) {
+        const int is_long = round % 2, little = round < 2;
+        struct ArrowArrayStream stream;
+        pra_series_sink *sink = new_sink();
+        pra_buffer *out;
+        assert_int_equal(pra_buffer_new(NULL, &out), PRA_OK);
+        pra__series_sink_stream(sink, 0, out);
+        pra__series_sink_order(sink, little ? 1 : 1 << 20);
+        if (is_long)
+            long_table(req, &stream);
+        else
+            wide_table(req, &stream);
+        assert_int_equal(pra_arrow_push(&stream, sink, NULL, NULL, NULL),
+                         little ? PRA_DONE : PRA_OK);
+        assert_int_equal(pra_series_sink_series_count(sink), 3);
+        pra_series_sink_free(sink);
+        pra_buffer_free(out);
+    }
+    pra_write_request_free(req);
+}
+
 struct shape {
     const pra_write_request *req;
     int is_long;
@@ -476,6 +510,7 @@ int main(void)
         cmocka_unit_test(broken_arrays_are_refused),
         cmocka_unit_test(tables_that_are_none_are_refused),
         cmocka_unit_test(what_the_sink_says_is_returned),
+        cmocka_unit_test(enough_is_said_when_all_is_taken),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(memory_stays_within_the_budget),
     };

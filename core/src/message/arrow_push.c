@@ -14,6 +14,7 @@ struct importer {
     struct pra__arrow_plan plan;
     struct pra__rows rows;
     struct pra__array labels; /* pra_label: of a row */
+    int enough;               /* the sink says so */
     pra_error *err;
 };
 
@@ -185,7 +186,9 @@ static int push_row(struct importer *im, int64_t row)
         return rc;
     rc = pra_series_sink_add(im->sink, im->labels.data, im->labels.len, r->times.data,
                              r->values.data, r->times.len, im->err);
-    return rc < 0 ? rc : PRA_OK; /* PRA_DONE: more are wanted later; they are here now */
+    if (rc >= 0)
+        im->enough = rc == PRA_DONE; /* yet what is here goes on: it cannot be taken up again */
+    return rc < 0 ? rc : PRA_OK;
 }
 
 static int push_rows(struct importer *im)
@@ -233,7 +236,7 @@ static int take_arrays(struct importer *im, const struct ArrowSchema *schema)
     pra__arrow_plan_fini(&im->plan, &im->rows.alloc);
     if (rc == PRA_OK && !im->plan.wide)
         rc = pra__rows_push(&im->rows, im->rows.times.len, im->sink, im->err);
-    return rc;
+    return rc == PRA_OK && im->enough ? PRA_DONE : rc;
 }
 
 static int import(struct importer *im)
@@ -261,7 +264,7 @@ static int push(struct ArrowArrayStream *stream, pra_series_sink *sink, const pr
     pra__rows_init(&im.rows, &a, l.max_memory_bytes);
     rc = import(&im);
     pra__rows_fini(&im.rows);
-    if (rc && err && err->code != rc) /* a sink that was not to be used now says no more */
+    if (rc < 0 && err && err->code != rc) /* a sink that was not to be used now says no more */
         pra_error_set_cstr(err, rc, pra_strerror(rc));
     return rc;
 }

@@ -239,11 +239,8 @@ static int push_series(struct pra__rows *r, const struct series *s, size_t rows,
 
 int pra__rows_push(struct pra__rows *r, size_t rows, pra_series_sink *sink, pra_error *err)
 {
-    for (size_t i = 0; i < r->series.len; i++) {
-        int rc = push_series(r, series_at(r, i), rows, sink, err);
-        if (rc <
-            0) /* PRA_DONE: the series is taken, and more are wanted later; they are here now */
-            return rc;
-    }
-    return PRA_OK;
+    int rc = PRA_OK;
+    for (size_t i = 0; rc >= 0 && i < r->series.len; i++)
+        rc = push_series(r, series_at(r, i), rows, sink, err);
+    return rc;
 }

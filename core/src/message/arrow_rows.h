@@ -39,7 +39,7 @@ int pra__rows_begin_run(struct pra__rows *r, const pra_label *labels, size_t cou
                         pra_error *err);
 
 /* Pushes all series, in the order in which they first came, of rows rows. Returns also what the
- * sink does. */
+ * sink does; all are pushed even where it has enough (PRA_DONE). */
 int pra__rows_push(struct pra__rows *r, size_t rows, pra_series_sink *sink, pra_error *err);
 
 #endif
