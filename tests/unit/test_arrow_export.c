@@ -9,6 +9,7 @@
 #include <cmocka.h>
 #include <pthread.h>
 
+#include "message/arrow_labels.h"
 #include "message/arrow_read.h"
 #include "support/failing_alloc.h"
 #include "support/message_gen.h"
@@ -353,6 +354,16 @@ static void labels_that_are_no_utf8_are_refused(void **state)
     pra_write_request_free(req);
 }
 
+static void what_arrow_cannot_count_is_refused(void **state)
+{
+    pra_error err = {0};
+    (void)state;
+    assert_int_equal(pra__arrow_countable(INT32_MAX, "labels", &err), PRA_OK);
+    assert_int_equal(pra__arrow_countable((uint64_t)INT32_MAX + 1, "labels", &err),
+                     PRA_ERR_NOT_SUPPORTED);
+    assert_non_null(strstr(err.message, "2147483648 labels"));
+}
+
 /* ---- out of memory */
 
 static int export_all(struct failing_alloc *f, void *arg)
@@ -416,6 +427,7 @@ int main(void)
         cmocka_unit_test(a_stream_gives_one_array),
         cmocka_unit_test(wrong_calls_are_refused),
         cmocka_unit_test(labels_that_are_no_utf8_are_refused),
+        cmocka_unit_test(what_arrow_cannot_count_is_refused),
         cmocka_unit_test(every_allocation_may_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
