@@ -195,7 +195,7 @@ int main(int argc, char **argv)
 {
     bench_args args;
     arrow_bench b = {0};
-    pra_buffer *out;
+    pra_buffer *out = NULL;
     bench_parse(argc, argv, &args);
     b.v1_block = bench_compress(bench_write_request(10000));
     bench_require(pra_write_request_new(NULL, &b.v1) == PRA_OK &&
