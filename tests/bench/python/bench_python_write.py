@@ -9,10 +9,10 @@ import math
 
 import peer
 from support import (
-    CONTENT_TYPES, WRITE_V1, WRITE_V2, Case, arguments, digest_of, require, run_group,
-    write_request, wsgi_call)
+    CONTENT_TYPES, WRITE_V1, WRITE_V2, Case, arguments, c_decode, c_exchange, digest_of, require,
+    run_group, write_request, wsgi_call)
 
-from prom_remote_api import make_wsgi_app
+from prom_remote_api import WriteRequest, make_wsgi_app
 
 
 class Taker:
@@ -48,6 +48,36 @@ def peer_case(name, take, digest, block):
     return Case(name, lambda: take(block), lambda: digest(take(block)))
 
 
+# ---- columns
+
+
+def columns(request):
+    return (request.data, request.label_spans, request.label_offsets, request.timestamps,
+            request.values, request.sample_offsets)
+
+
+def digest_of_columns(taken):
+    data, spans, label_offsets, timestamps, values, sample_offsets = taken
+    data, spans = bytes(data), spans.tolist()
+    text = [(data[a:a + b].decode(), data[c:c + d].decode()) for a, b, c, d in spans]
+    return digest_of(
+        (dict(text[label_offsets[i]:label_offsets[i + 1]]),
+         timestamps[sample_offsets[i]:sample_offsets[i + 1]],
+         values[sample_offsets[i]:sample_offsets[i + 1]])
+        for i in range(len(label_offsets) - 1))
+
+
+def digest_of_peer_columns(taken):
+    names, texts, label_ends, timestamps, values, sample_ends = taken
+    label = sample = 0
+    series = []
+    for label_end, sample_end in zip(label_ends, sample_ends):
+        series.append((dict(zip(names[label:label_end], texts[label:label_end])),
+                       timestamps[sample:sample_end], values[sample:sample_end]))
+        label, sample = label_end, sample_end
+    return digest_of(series)
+
+
 # ---- dicts of strings and lists of tuples
 
 
@@ -81,6 +111,21 @@ def digest_of_sums(taken):
 def main():
     options = arguments()
     block = write_request(10000)
+    run_group("Python, 10,000 series as columns", [
+        peer_case("protobuf + cramjam", peer.columns, digest_of_peer_columns, block),
+        case("ours", columns, digest_of_columns, block, 1 / 25),
+        Case("protobuf + cramjam, parsed and not looked at", lambda: peer.parse(block)),
+    ], 1, options)
+    run_group("Python, 10,000 series as columns, and C", [
+        Case("an exchange in C", lambda: c_exchange("/api/v1/write", CONTENT_TYPES[WRITE_V1], block)),
+        case("make_wsgi_app and a storage", columns, digest_of_columns, block, 1.15),
+    ], 20, options)
+    run_group("Python, 10,000 series decoded, and C", [
+        Case("decoded in C", lambda: c_decode(block)),
+        Case("WriteRequest.decode", lambda: columns(WriteRequest.decode(block)),
+             lambda: digest_of_columns(columns(WriteRequest.decode(block))), 1.15),
+        Case("decoded and canonical in C", lambda: c_decode(block, canonical=True)),
+    ], 20, options)
     run_group("Python, 10,000 series as dicts and lists of tuples", [
         peer_case("protobuf + cramjam", peer.dicts, digest_of_dicts, block),
         case("ours", dicts, digest_of_dicts, block, 1 / 3),

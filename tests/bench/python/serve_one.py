@@ -104,6 +104,8 @@ def run_gunicorn(storage):
             self.cfg.set("worker_class", "gthread")
             self.cfg.set("threads", 8)
             self.cfg.set("loglevel", "warning")
+            if "control_socket_disable" in self.cfg.settings:
+                self.cfg.set("control_socket_disable", True)  # it would be in the home directory
 
         def load(self):
             return application("gunicorn", storage)
