@@ -158,6 +158,29 @@ PyObject *pra__py_column_all(pra__py_memory *memory, int has_scope, const pra__p
 
 /* ---- memory */
 
+/* A request that nobody has any more, with the room it took: fresh memory takes longer than
+ * decoding into it. The GIL guards it. */
+static pra_write_request *idle;
+
+pra_write_request *pra__py_memory_idle(void)
+{
+    pra_write_request *request = idle;
+    idle = NULL;
+    return request;
+}
+
+void pra__py_memory_give(pra_write_request *request)
+{
+    if (request && !idle) {
+        pra_write_request_reset(request); /* does nothing if there are other owners */
+        if (pra_write_request_version(request) == 0) {
+            idle = request;
+            return;
+        }
+    }
+    pra_write_request_free(request);
+}
+
 static void memory_dealloc(PyObject *self)
 {
     pra__py_memory *m = (pra__py_memory *)self;
@@ -167,7 +190,7 @@ static void memory_dealloc(PyObject *self)
     PyMem_Free(m->symbols);
     Py_XDECREF(m->fingerprints);
     if (m->is_own) {
-        pra_write_request_free(m->request);
+        pra__py_memory_give(m->request);
     }
     Py_TYPE(self)->tp_free(self);
 }

@@ -297,15 +297,15 @@ static PyObject *decode(const Py_buffer *data, int32_t version, int compressed,
                         const pra_limits *limits)
 {
     pra_error err = {0};
-    pra_write_request *decoded = NULL;
+    pra_write_request *decoded = pra__py_memory_idle();
     int code;
     Py_BEGIN_ALLOW_THREADS;
-    code = pra_write_request_new(NULL, &decoded);
+    code = decoded ? PRA_OK : pra_write_request_new(NULL, &decoded);
     code = code ? pra_error_set_cstr(&err, code, "no memory to decode in")
                 : decode_message(decoded, version, data, compressed, limits, &err);
     Py_END_ALLOW_THREADS;
     if (code) {
-        pra_write_request_free(decoded);
+        pra__py_memory_give(decoded);
         pra__py_raise(&err);
         return NULL;
     }

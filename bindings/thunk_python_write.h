@@ -36,6 +36,11 @@ void pra__py_scope_hold(pra__py_scope *scope, pra__py_memory *memory);
 /* Takes a share, if there is none. */
 void pra__py_memory_keep(pra__py_memory *memory);
 
+/* An empty request with room for another message, to be given back; or NULL. */
+pra_write_request *pra__py_memory_idle(void);
+/* Gives a share back. */
+void pra__py_memory_give(pra_write_request *request);
+
 /* A column of pra_columns as Python sees it. */
 typedef struct pra__py_field {
     size_t data;  /* offsets in pra_columns */
