@@ -110,8 +110,8 @@ def read_request(response_type: int) -> bytes:
     return _bytes_of(native.native_read_request, response_type)
 
 
-def c_decode(block: bytes, version: int = WRITE_V1, *, canonical: bool = False) -> None:
-    function = native.native_decode_canonical if canonical else native.native_decode
+def c_decode(block: bytes, version: int = WRITE_V1, *, new: bool = False) -> None:
+    function = native.native_decode_new if new else native.native_decode
     function(block, ctypes.c_size_t(len(block)), version)
 
 
