@@ -48,20 +48,6 @@ PyObject *pra__py_metadata_entry(const pra_columns *columns, size_t index)
     return entry;
 }
 
-PyObject *pra__py_metadata_list(const pra_columns *columns)
-{
-    PyObject *list = PyList_New((Py_ssize_t)columns->metadata_count);
-    for (size_t i = 0; list && i < columns->metadata_count; i++) {
-        PyObject *entry = pra__py_metadata_entry(columns, i);
-        if (entry) {
-            PyList_SET_ITEM(list, (Py_ssize_t)i, entry);
-        } else {
-            Py_CLEAR(list);
-        }
-    }
-    return list;
-}
-
 int pra__py_metadata_init(PyObject *module)
 {
     if (!metadata_type) {

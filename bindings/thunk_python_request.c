@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#include "pra_arrow.h"
+
 typedef pra__py_request request;
 
 int pra__py_request_enter(const request *r)
@@ -159,16 +161,19 @@ static PyObject *request_labels(PyObject *self, void *unused)
     return list;
 }
 
-static PyObject *request_metadata(PyObject *self, void *unused)
+static const int32_t table_numbers[] = {PRA_ARROW_SAMPLES, PRA_ARROW_SERIES, PRA_ARROW_HISTOGRAMS,
+                                        PRA_ARROW_EXEMPLARS, PRA_ARROW_METADATA};
+#define TABLE(number) ((void *)(uintptr_t)&table_numbers[number])
+
+static PyObject *request_table(PyObject *self, void *number)
 {
     request *r = (request *)self;
-    (void)unused;
     if (pra__py_request_enter(r)) {
         return NULL;
     }
-    PyObject *list = pra__py_metadata_list(&r->memory->columns);
+    PyObject *table = pra__py_table_new(r, *(const int32_t *)number);
     pra__py_request_leave(r);
-    return list;
+    return table;
 }
 
 static size_t count_offsets[] = {
@@ -346,7 +351,23 @@ static PyGetSetDef request_getset[] = {
      &count_offsets[2]},
     {"exemplar_count", request_count, NULL, "Number of exemplars in all series.",
      &count_offsets[3]},
-    {"metadata", request_metadata, NULL, "A list of Metadata.", NULL},
+    {"samples", request_table, NULL,
+     "A Table, a row a sample: series (position in the request), timestamp, value, start_timestamp "
+     "(null: not said).",
+     TABLE(0)},
+    {"series", request_table, NULL,
+     "A Table, a row a series: series, fingerprint, name (the metric's), labels (a map).",
+     TABLE(1)},
+    {"histograms", request_table, NULL,
+     "A Table, a row a native histogram: series, timestamp, start_timestamp (null: not said), "
+     "schema, reset_hint, is_float, count, zero_count, zero_threshold, sum, positive_spans, "
+     "positive_buckets (counts), negative_spans, negative_buckets, custom_values.",
+     TABLE(2)},
+    {"exemplars", request_table, NULL,
+     "A Table, a row an exemplar: series, timestamp, value, labels (a map).", TABLE(3)},
+    {"metadata", request_table, NULL,
+     "A sequence of Metadata, and a Table: series (null: of a family), family, type, help, unit.",
+     TABLE(4)},
     {"labels", request_labels, NULL,
      "The labels of all series: a new list of new dicts. Equal strings are mostly one object.",
      NULL},
@@ -420,7 +441,7 @@ int pra__py_write_init(PyObject *module)
 {
     return pra__py_context_init(module) || pra__py_columns_init(module) ||
                    pra__py_series_init(module) || pra__py_metadata_init(module) ||
-                   PyModule_AddType(module, &request_type)
+                   pra__py_table_init(module) || PyModule_AddType(module, &request_type)
                ? -1
                : 0;
 }

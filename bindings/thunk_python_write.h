@@ -82,11 +82,14 @@ PyObject *pra__py_series_new(pra__py_request *request, size_t index);
 PyObject *pra__py_labels_list(pra__py_memory *memory);
 int pra__py_series_init(PyObject *module);
 
-/* ---- thunk_python_metadata.c */
+/* ---- thunk_python_table.c, thunk_python_metadata.c */
+
+/* number: PRA_ARROW_... */
+PyObject *pra__py_table_new(pra__py_request *request, int32_t number);
+int pra__py_table_init(PyObject *module);
 
 /* Entry number index of the metadata. */
 PyObject *pra__py_metadata_entry(const pra_columns *columns, size_t index);
-PyObject *pra__py_metadata_list(const pra_columns *columns);
 int pra__py_metadata_init(PyObject *module);
 
 #endif

@@ -43,6 +43,9 @@ class Odd(pra.Storage):
             held += [pra.Histogram.decode(one.encode()) for one in ts.histograms]
             held += [ts.timestamps[:], memoryview(ts.values), ts.fingerprint]
         held += [request.labels, request.data, request.label_spans, request.fingerprints, request.values[:]]
+        tables = [request.samples, request.series, request.histograms, request.exemplars, request.metadata]
+        held += [one.__arrow_c_array__() for one in tables] + [one.__arrow_c_stream__() for one in tables]
+        held += [tables, list(request.metadata), [one.column_names for one in tables], repr(tables)]
         copy = request.copy()
         held += [copy, copy[0], copy[0].labels, copy.values, pra.WriteRequest.decode(copy.encode(1)).labels]
         if self.act == "refuse":
@@ -67,6 +70,13 @@ class Odd(pra.Storage):
             pra.WriteRequest.decode(request.encode(2), 1)
         if self.act == "wrong limits":
             pra.WriteRequest.decode(request.encode(), limits={"max_decoded_bytes": 1})
+        if self.act == "wrong table":
+            request.samples.__arrow_c_array__(1, 2)  # type: ignore[call-arg]
+        if self.act == "labels that are no text":
+            block = wire.compress(wire.data(1, wire.data(1, wire.data(1, b"\xff"))))
+            pra.WriteRequest.decode(block).series.__arrow_c_array__()
+        if self.act == "no such metadata":
+            request.metadata[17]
         if self.act == "refuse in a copy":
             copy[0].reject("no")
 
@@ -98,6 +108,7 @@ class Odd(pra.Storage):
 WRITES = [
     "fine", "raise", "reject", "retry", "cycle", "refuse", "wrong refusal",
     "wrong version", "wrong message", "wrong limits", "refuse in a copy",
+    "wrong table", "labels that are no text", "no such metadata",
 ]  # fmt: skip
 READS = [
     "list", "columns", "generator", "bad columns", "bad labels", "bad sample", "not iterable",

@@ -68,11 +68,13 @@ class Thorough(pra.Storage):
             assert ts.fingerprint and ts.values[1:] and repr(request)
         assert request.labels and request.fingerprints and request.data and request.label_spans
         assert request.exemplar_values is not None and request.label_offsets
+        for table in (request.samples, request.series, request.histograms, request.exemplars, request.metadata):
+            assert table.__arrow_c_array__() and table.__arrow_c_stream__() and table.column_names and repr(table)
         copy = request.copy()
         assert copy[0].labels and copy.values and copy.labels == request.labels
         again = pra.WriteRequest.decode(copy.encode(2), 2, limits={"max_decoded_bytes": 1 << 20})
         assert again[0].labels == copy[0].labels
-        assert request.version == 2 or request.metadata
+        assert list(request.metadata) or request.version == 2
         assert request.timestamps and request.values
         assert request.sample_offsets and ctx.headers and ctx.path and ctx.tenant == ""
 

@@ -100,7 +100,7 @@ def test_use(tmp_path: Path, text: str, fine: bool) -> None:
     assert (code == 0) == fine, output
 
 
-@pytest.mark.parametrize("name", ["Context", "TimeSeries", "WriteRequest", "Matcher", "Query", "Sink", "Scope"])
+@pytest.mark.parametrize("name", ["Context", "TimeSeries", "WriteRequest", "Matcher", "Query", "Sink", "Scope", "Table"])
 def test_stub_has_what_is_there(name: str) -> None:
     stub = (ROOT / "python/prom_remote_api/_pra.pyi").read_text()
     part = stub.split(f"class {name}:", 1)[1].split("\n@final", 1)[0].split("\nclass ", 1)[0]

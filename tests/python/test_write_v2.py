@@ -76,7 +76,7 @@ def test_exemplars_of_version_1(open_host: Any) -> None:
 
 
 def test_metadata(open_host: Any) -> None:
-    first, second = received(open_host, lambda request: request.metadata)
+    first, second = received(open_host, lambda request: list(request.metadata))
     assert first == ("counter", "", "how many", "requests") and second == ("gauge", "", "", "°C")
     assert (first.series, second.series) == (0, 1)
     storage = Does(lambda request: request.metadata[0].series)
