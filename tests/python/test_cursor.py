@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
 import prom_remote_api as pra
@@ -131,6 +132,26 @@ def test_the_generator_rests_while_the_reader_does() -> None:
         next(body)
     assert before < rows.given < SERIES / 2
     assert rows.open == 1
+
+
+def test_tables_one_by_one() -> None:
+    """A table is taken as a whole; the next is asked for when the reader wants more."""
+
+    def tables(cursor: Cursor) -> Iterator[Any]:
+        for name in NAMES:
+            yield pa.table({"n": [name] * len(TIMES), "timestamp": TIMES, "value": VALUES})
+
+    adapter = Cursors(tables, ordered=True)
+    assert plain(ask(adapter, FAR, streamed=True)) == EXPECTED
+    assert adapter.log.count("next") > 20
+
+
+def test_a_table_in_one_go() -> None:
+    """Whatever the sink says: nobody could take it up in its middle."""
+    rows = [{"n": name, "timestamps": list(TIMES), "values": list(VALUES)} for name in NAMES]
+    adapter = Cursors(lambda cursor: pa.Table.from_pylist(rows), ordered=True)
+    assert plain(ask(adapter, FAR, streamed=True)) == EXPECTED
+    assert adapter.log.count("next") == 1
 
 
 def test_a_cursor_for_each_query() -> None:

@@ -10,8 +10,10 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow as pa  # type: ignore[import-untyped]
 import pytest
 
+import exchange
 import prom_remote_api as pra
 import wire
 from prom_remote_api import pra as c
@@ -86,3 +88,36 @@ def test_others_run(long_switch_interval: None, what: str) -> None:
 
 def test_the_method_can_fail(long_switch_interval: None) -> None:
     assert not any(runs_during(lambda: sum(range(10_000))) for _ in range(20))
+
+
+def answer(streamed: bool) -> Callable[[], object]:
+    x = exchange.begin(Adapter(Large()), wire.query(0, 1 << 40, []), streamed=streamed)
+    x.run()
+    body = b"".join(exchange.pieces(x))
+    kind = exchange.STREAMED if streamed else "application/x-protobuf"
+    return lambda: pra.decode_read_response(body[:-1], content_type=kind)  # no objects are made
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_others_run_while_an_answer_is_decoded(long_switch_interval: None, streamed: bool) -> None:
+    decode_answer = answer(streamed)
+
+    def call() -> None:
+        with pytest.raises(pra.Error):
+            decode_answer()
+
+    assert any(runs_during(call) for _ in range(100))
+
+
+def test_others_run_while_a_table_is_taken(long_switch_interval: None) -> None:
+    table = pa.table({"job": ["a"] * 100_000, "timestamp": range(100_000), "value": [1.0] * 100_000})
+    won: list[bool] = []
+
+    def take(query: Any, sink: Any) -> None:
+        won.append(runs_during(lambda: sink.extend(table)))
+
+    for _ in range(100):
+        exchange.ask(exchange.Adapter(take))
+        if won[-1]:
+            break
+    assert won[-1]
