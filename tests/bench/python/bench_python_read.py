@@ -12,6 +12,7 @@ from array import array
 import cramjam
 import numpy
 import peer
+import pyarrow
 from support import (
     CONTENT_TYPES, SAMPLED, STREAMED, WRITE_V1, Case, arguments, c_exchange, read_request, require,
     run_group, wsgi_call)
@@ -46,6 +47,30 @@ def numpy_arrays():
     timestamps = numpy.array(TIMESTAMPS * SERIES, dtype="int64").reshape(SERIES, SAMPLES)
     values = numpy.array([values_of(number) for number in range(SERIES)])
     return [(labels_of(number), timestamps[number], values[number]) for number in range(SERIES)]
+
+
+def arrow_long():
+    """A row a sample, labels in columns: what a table of samples is like."""
+    columns = {}
+    for name in labels_of(0):
+        text = pyarrow.array([labels_of(number)[name] for number in range(SERIES)])
+        indices = numpy.repeat(numpy.arange(SERIES, dtype="int32"), SAMPLES)
+        columns[name] = pyarrow.DictionaryArray.from_arrays(indices, text)
+    columns["timestamp"] = pyarrow.array(
+        numpy.array(TIMESTAMPS * SERIES), pyarrow.timestamp("ms", "UTC"))
+    columns["value"] = numpy.concatenate([values_of(number) for number in range(SERIES)])
+    return pyarrow.table(columns)
+
+
+def arrow_wide():
+    """A row a series, its samples in lists."""
+    offsets = numpy.arange(SERIES + 1, dtype="int32") * SAMPLES
+    values = numpy.concatenate([values_of(number) for number in range(SERIES)])
+    return pyarrow.table({
+        **{name: [labels_of(number)[name] for number in range(SERIES)] for name in labels_of(0)},
+        "timestamps": pyarrow.ListArray.from_arrays(offsets, numpy.array(TIMESTAMPS * SERIES)),
+        "values": pyarrow.ListArray.from_arrays(offsets, values),
+    })
 
 
 class Ready:
@@ -86,7 +111,13 @@ def _digest(run, response_type):
 
 def main():
     options = arguments()
-    storages = {"tuples": tuples(), "arrays": arrays(), "NumPy": numpy_arrays()}
+    storages = {
+        "tuples": tuples(),
+        "arrays": arrays(),
+        "NumPy": numpy_arrays(),
+        "Arrow, a row a series": arrow_wide(),
+        "Arrow, a row a sample": arrow_long(),
+    }
     for response_type, word in ((SAMPLED, "sampled"), (STREAMED, "streamed")):
         body = read_request(response_type)
         cases = [case("C, select and fetch", response_type, functools.partial(answer_in_c, body))]
