@@ -7,7 +7,9 @@ Ours goes through make_wsgi_app, so it is decoded, checked and answered; the pee
 import functools
 import math
 
+import numpy
 import peer
+import pyarrow
 from support import (
     CONTENT_TYPES, WRITE_V1, WRITE_V2, Case, arguments, c_decode, c_exchange, digest_of, require,
     run_group, write_request, wsgi_call)
@@ -78,6 +80,24 @@ def digest_of_peer_columns(taken):
     return digest_of(series)
 
 
+# ---- Arrow
+
+
+def tables(request):
+    return pyarrow.table(request.samples), pyarrow.table(request.series)
+
+
+def digest_of_tables(taken):
+    samples, series = taken
+    numbers = numpy.asarray(samples["series"])
+    places = numpy.searchsorted(numbers, numpy.arange(len(series) + 1))
+    timestamps = numpy.asarray(samples["timestamp"]).astype("int64")
+    values = numpy.asarray(samples["value"])
+    return digest_of(
+        (dict(labels), timestamps[start:end].tolist(), values[start:end].tolist())
+        for labels, start, end in zip(series["labels"].to_pylist(), places, places[1:]))
+
+
 # ---- dicts of strings and lists of tuples
 
 
@@ -126,6 +146,10 @@ def main():
         Case("WriteRequest.decode", lambda: columns(WriteRequest.decode(block)),
              lambda: digest_of_columns(columns(WriteRequest.decode(block))), 1.15),
     ], 20, options)
+    run_group("Python, 10,000 series as Arrow tables of samples and of labels", [
+        peer_case("protobuf + cramjam", peer.tables, digest_of_tables, block),
+        case("ours", tables, digest_of_tables, block),
+    ], 1, options)
     run_group("Python, 10,000 series as dicts and lists of tuples", [
         peer_case("protobuf + cramjam", peer.dicts, digest_of_dicts, block),
         case("ours", dicts, digest_of_dicts, block, 1 / 3),

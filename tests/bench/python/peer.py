@@ -7,6 +7,8 @@ The classes are made here from the schemas of proto/, which equal Prometheus' ow
 from array import array
 
 import cramjam
+import numpy
+import pyarrow
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.internal import api_implementation
 
@@ -49,6 +51,23 @@ def columns(block):
         label_ends.append(len(names))
         sample_ends.append(len(timestamps))
     return names, texts, label_ends, timestamps, values, sample_ends
+
+
+def tables(block):
+    """A table of samples and one of labels, as Arrow has them."""
+    names, texts, label_ends, timestamps, values, sample_ends = columns(block)
+    counts = numpy.diff(sample_ends, prepend=0)
+    samples = pyarrow.table({
+        "series": numpy.repeat(numpy.arange(len(counts), dtype="uint32"), counts),
+        "timestamp": numpy.asarray(timestamps).astype("datetime64[ms]"),
+        "value": numpy.asarray(values),
+    })
+    labels = pyarrow.MapArray.from_arrays(
+        numpy.concatenate([[0], label_ends]).astype("int32"),
+        pyarrow.array(names).dictionary_encode(),
+        pyarrow.array(texts).dictionary_encode(),
+    )
+    return samples, pyarrow.table({"labels": labels})
 
 
 def dicts(block):

@@ -6,6 +6,7 @@ Like tests/bench/bench.h: prints one JSON object a line, for tests/bench/run.py.
 
 import argparse
 import ctypes
+import gc
 import hashlib
 import io
 import json
@@ -64,6 +65,8 @@ def run_group(name: str, cases: Sequence[Case], iterations: int, options: argpar
     """All cases in turn, round after round, each as often as is about `iterations` of the first."""
     digests = {case.name: case.digest() for case in cases if case.digest}
     require(len(set(digests.values())) <= 1, f"{name}: not the same results: {digests}")
+    gc.collect()
+    gc.freeze()  # what is imported here should not weigh on what makes many objects
     times = []
     for case in cases:
         case.run()
