@@ -32,6 +32,10 @@ class NativeTarget:
         wait_until(lambda: self.ticks >= ticks, f"scrape number {ticks}", self.process)
 
 
+def keeps_exemplars(receiver):
+    return getattr(receiver, "exemplars", True)
+
+
 def scrape_native(job, port, nhcb):
     return scrape(job, port, scrape_native_histograms=True, always_scrape_classic_histograms=True,
                   convert_classic_histograms_to_nhcb=nhcb)
@@ -39,6 +43,7 @@ def scrape_native(job, port, nhcb):
 
 def send(processes, workdir, receiver, message=V2, ticks=24, nhcb=True, **settings):
     """A sender that has sent everything it scraped from a target of its own."""
+    settings.setdefault("send_exemplars", keeps_exemplars(receiver))
     target = NativeTarget(processes, workdir)
     sender = scenario.start_sender(processes, workdir, receiver, PROMETHEUS, protobuf_message=message,
                                    send_native_histograms=True, **settings)
@@ -59,7 +64,7 @@ def assert_clean(sender, receiver):
              and name.endswith(("_failed_total", "_retried_total", "_dropped_total"))}
     assert not wrong, wrong
     assert sender.sending()["tried"] == sender.appended() > 0
-    assert now["prometheus_remote_storage_exemplars_total"] > 0
+    assert (now["prometheus_remote_storage_exemplars_total"] > 0) == keeps_exemplars(receiver)
 
 
 def raw(prometheus):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import subprocess
+import sys
 
 import pytest
 
@@ -130,6 +131,33 @@ def _histograms_in_python(processes, workdir):
                     env=interpreter_env())
 
 
+class BundledReceiver(Receiver):
+    """A storage of prom_remote_api.storages; relays have the one in memory behind them."""
+
+    def __init__(self, processes, workdir, name, host):
+        script("python")  # is it built?
+        self._upstream = None
+        if name == "relay":
+            self._upstream = Receiver(processes, workdir, "upstream", _bundled("memory", "serve"),
+                                      env=interpreter_env())
+        more = [self._upstream.url] if self._upstream else []
+        super().__init__(processes, workdir, "receiver",
+                         lambda listen: [*_bundled(name, host)(listen), *more], env=interpreter_env())
+        self.exemplars = name != "parquet"
+
+    def stop(self):
+        super().stop()
+        if self._upstream:
+            self._upstream.stop()
+
+
+def _bundled(name, host):
+    path = pathlib.Path(__file__).parent / "storages" / "bundled.py"
+    return lambda listen: [sys.executable, path, name, host, listen]
+
+
+BUNDLED = {f"{name}_{host}": (name, host) for host in ("serve", "uvicorn")
+           for name in ("memory", "sqlite", "duckdb", "parquet", "fanout", "relay")}
 RECEIVERS = {
     "prometheus": PrometheusReceiver,
     "current": lambda processes, workdir: PrometheusReceiver(processes, workdir, native.PROMETHEUS),
@@ -142,4 +170,6 @@ RECEIVERS = {
     "python_histograms": _histograms_in_python,
     "lua_histograms": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/histograms_backend.lua",
                              BUILD / "lua" / "prom_remote_api" / "core.so"),
+    **{key: lambda processes, workdir, of=of: BundledReceiver(processes, workdir, *of)
+       for key, of in BUNDLED.items()},
 }

@@ -24,7 +24,8 @@ def test_another_prometheus_answers_the_same(processes, tmp_path, receiver, mess
 
 def test_odd_labels_and_values(processes, tmp_path, receiver, targets):
     sender = scenario.start_sender(processes, tmp_path, receiver, native.PROMETHEUS,
-                                   protobuf_message=V2)
+                                   protobuf_message=V2,
+                                   send_exemplars=native.keeps_exemplars(receiver))
     scenario.start_scraping(sender, targets)
     scenario.stop_scraping(sender, targets[0])
     native.assert_clean(sender, receiver)

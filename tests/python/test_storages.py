@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import email.utils
+import http.server
 import os
 import random
 import signal
 import sqlite3
+import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import polars
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -30,12 +36,26 @@ ALL = [("__name__", "=~", ".+")]
 Labels = tuple[tuple[str, str], ...]
 
 
+def open_relay(path: Path) -> Any:
+    class ToMemory(storages.Relay):
+        def close(self) -> None:
+            super().close()
+            server.close()
+
+    server = hosts.ServerHost(storages.MemoryStorage())
+    url = server.server.url
+    return ToMemory(f"{url}/api/v1/write", f"{url}/api/v1/read")
+
+
 STORAGES: dict[str, Callable[[Path], Any]] = {
     "memory": lambda path: storages.MemoryStorage(),
     "sqlite": lambda path: storages.SQLiteStorage(path / "samples.db"),
+    "duckdb": lambda path: storages.DuckDBStorage(path / "samples.duckdb"),
+    "parquet": lambda path: storages.ParquetStorage(path / "samples", max_files=4),
     "fanout": lambda path: storages.FanOut(storages.MemoryStorage(), storages.SQLiteStorage(path / "fanned.db")),
+    "relay": open_relay,
 }
-DURABLE = ("sqlite",)
+DURABLE = ("sqlite", "duckdb", "parquet")
 TELLING = tuple(name for name in STORAGES if name != "parquet")  # of a value that is another
 
 
@@ -314,12 +334,18 @@ def test_opened_again(kind: str, tmp_path: Path) -> None:
 
 
 CRASHING = """
-import sys, threading
+import os, sys, threading, traceback
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
 import hosts, test_storages
 lock = threading.Lock()
 def write(thread):
+    try:
+        write_on(thread)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
+def write_on(thread):
     turn = 0
     while True:
         samples = [(1000 * turn + i, 1.0) for i in range(5)]
@@ -348,6 +374,8 @@ def test_killed(kind: str, tmp_path: Path) -> None:
                 acknowledged.add((thread, turn))
                 if turn >= 15:
                     break
+            else:
+                pytest.fail("the child ended by itself")
             os.kill(child.pid, signal.SIGKILL)
             for line in child.stdout:
                 thread, turn = map(int, line.split())
@@ -485,3 +513,235 @@ def test_fanout_promises_what_all_keep() -> None:
     assert storages.FanOut(keeps, keeps).histograms and not storages.FanOut(keeps, drops).histograms
     answer = hosts.WsgiHost(storages.FanOut(keeps, drops)).write_v2({"labels": UP_A, "histograms": histograms()})
     assert answer.status == 400
+
+
+class Upstream(http.server.ThreadingHTTPServer):
+    """Answers with what it is told, and keeps what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), UpstreamHandler)
+        self.answer: tuple[int, dict[str, str], bytes] = (204, {}, b"")
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.connections = 0
+        self.hang_up_after = 1 << 30
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
+
+
+class UpstreamHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Upstream
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections += 1
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.requests.append((self.path, dict(self.headers), body))
+        status, headers, text = self.server.answer
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if status != 204:
+            self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+        # Without saying so, as a server does with an idle connection.
+        self.close_connection = len(self.server.requests) % self.server.hang_up_after == 0
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    with Upstream() as server:
+        yield server
+        server.shutdown()
+
+
+def in_an_hour() -> str:
+    return email.utils.formatdate(time.time() + 3600, usegmt=True)
+
+
+@pytest.mark.parametrize(
+    "answer, status, wait",
+    [
+        ((200, {}, b"fine"), 204, None),
+        ((400, {}, b"bad sample"), 400, None),
+        ((422, {}, b""), 422, None),
+        ((401, {}, b"who are you"), 401, None),
+        ((429, {"Retry-After": "7"}, b"slow down"), 429, range(7, 8)),
+        ((503, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, b"now"), 503, range(1, 2)),
+        ((503, {"Retry-After": "IN AN HOUR"}, b"later"), 503, range(3590, 3602)),
+        ((500, {"Retry-After": "soon"}, b"a bug"), 500, None),
+        ((301, {"Location": "http://elsewhere.invalid/"}, b"moved"), 502, None),
+    ],
+)
+def test_relay_says_what_it_was_told(upstream: Upstream, answer: Any, status: int, wait: range | None) -> None:
+    number, headers, text = answer
+    headers = {name: in_an_hour() if "HOUR" in value else value for name, value in headers.items()}
+    upstream.answer = number, headers, text
+    with storages.Relay(upstream.url + "/push?x=1", upstream.url + "/read") as relay:
+        host = hosts.WsgiHost(relay)
+        told = host.write_series((UP_A, [(1, 1.0)]))
+        assert told.status == status
+        assert text.decode() in told.text or status == 204
+        if wait:
+            assert int(told.headers["Retry-After"]) in wait
+        else:
+            assert "Retry-After" not in told.headers
+        if status != 204:
+            told = host.read(wire.query(0, 1, ALL))
+            assert told.status == status and text.decode() in told.text
+    assert upstream.requests[0][0] == "/push?x=1"
+
+
+def test_relay_sends_what_came(upstream: Upstream) -> None:
+    relay = storages.Relay(
+        upstream.url, headers={"Authorization": "Bearer x"}, forward=["X-Source"], tenant_header="X-Tenant"
+    )
+    host = hosts.WsgiHost(relay)
+    message = wire.write_request([(UP_A, [(1, ODD_VALUES[0])])])
+    assert_written(host.write(message, X_Scope_OrgID="日本".encode().decode("latin-1"), X_Source="here", X_Other="no"))
+    path, headers, body = upstream.requests.pop()
+    assert (path, wire.uncompress(body)) == ("/", message)
+    assert headers["X-Tenant"].encode("latin-1").decode() == "日本"
+    assert (headers["Authorization"], headers["x-source"]) == ("Bearer x", "here")
+    assert "X-Other" not in headers and headers["X-Prometheus-Remote-Write-Version"] == "0.1.0"
+
+    written = {f"X-Prometheus-Remote-Write-{kind}-Written": "1" for kind in ("Samples", "Histograms")}
+    one = {"labels": UP_A, "samples": [(1, 1.0, 0)], "histograms": histograms()[:1]}
+    upstream.answer = (204, written, b"")
+    assert_written(host.write_v2(one))
+    _, headers, body = upstream.requests.pop()
+    assert headers["Content-Type"].endswith("proto=io.prometheus.write.v2.Request")
+    assert len(pra.WriteRequest.decode(body, 2)[0].histograms) == 1
+    upstream.answer = (204, {}, b"")  # by one that has decoded it as 1.0, and found nothing
+    answer = host.write_v2(one)
+    assert answer.status == 400 and "2.0" in answer.text
+    assert_written(hosts.WsgiHost(storages.Relay(upstream.url, version=1)).write_v2(one))
+    assert upstream.requests[-1][1]["Content-Type"] == "application/x-protobuf"
+    assert host.read(wire.query(0, 1, ALL)).status == 404
+
+
+def test_relay_keeps_connections(upstream: Upstream) -> None:
+    with storages.Relay(upstream.url) as relay:
+        host = hosts.WsgiHost(relay)
+        for _ in range(5):
+            assert_written(host.write_series((UP_A, [(1, 1.0)])))
+        assert upstream.connections == 1
+        upstream.hang_up_after = 1
+        for _ in range(5):  # the connection that was kept is a dead one
+            assert_written(host.write_series((UP_A, [(1, 1.0)])))
+        assert len(upstream.requests) == 10
+
+
+def test_relay_without_an_answer() -> None:
+    with hosts.listening_socket() as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        host = hosts.WsgiHost(storages.Relay(url, url, timeout=0.2))
+        assert host.write_series((UP_A, [(1, 1.0)])).status == 503
+        assert host.read(wire.query(0, 1, ALL)).status == 503
+    assert host.write_series((UP_A, [(1, 1.0)])).status == 503  # nobody listens
+    with pytest.raises(ValueError, match="ftp"):
+        storages.Relay("ftp://host/")
+
+
+def test_relay_over_tls(upstream: Upstream, tmp_path: Path) -> None:
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-days", "2",
+               "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "cert.pem"]  # fmt: skip
+    subprocess.run(command, check=True, cwd=tmp_path, capture_output=True)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    server.load_cert_chain(tmp_path / "cert.pem", tmp_path / "key.pem")
+    upstream.socket = server.wrap_socket(upstream.socket, server_side=True)
+    url = upstream.url.replace("http:", "https:")
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "cert.pem"))
+    assert_written(hosts.WsgiHost(storages.Relay(url, ssl_context=trusting)).write_series((UP_A, [(1, 1.0)])))
+    answer = hosts.WsgiHost(storages.Relay(url)).write_series((UP_A, [(1, 1.0)]))
+    assert answer.status == 503 and "certificate" in answer.text
+
+
+def parquet_files(path: Path) -> list[Path]:
+    return sorted(path.glob("samples/*/*/*.parquet"))
+
+
+def test_parquet_has_few_files(tmp_path: Path) -> None:
+    with STORAGES["parquet"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        for turn in range(40):
+            assert_written(host.write_series((UP_A, [(turn, ODD_VALUES[turn % 5])]), (UP_B, [(turn % 3, 1.0)])))
+            assert len(parquet_files(tmp_path)) < 3 * 4
+        before = read(host)
+        assert len(before[key(UP_A)]) == 40
+        storage.compact()
+        assert len(parquet_files(tmp_path)) == 1
+        assert read(host) == before
+    assert not list(tmp_path.glob("samples/*/*/*.tmp"))
+
+
+def test_parquet_after_a_crash(tmp_path: Path) -> None:
+    """Between the two steps of a merge rows are in two files; and there may be half a file."""
+    with STORAGES["parquet"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        for turn in range(3):
+            host.write_series((UP_A, [(5, float(turn)), (turn, 1.0)]))
+        before, parts = read(host), {path: path.read_bytes() for path in parquet_files(tmp_path)}
+        storage.compact()
+        for path, content in parts.items():
+            path.write_bytes(content)
+        (path.parent / "0123.tmp").write_bytes(content[:50])
+        assert read(host) == before == {key(UP_A): bits((0, 1.0), (1, 1.0), (2, 1.0), (5, 0.0))}
+        storage.compact()
+        assert len(parquet_files(tmp_path)) == 1
+        assert read(host) == before
+
+
+def test_parquet_is_open_to_others(tmp_path: Path) -> None:
+    day = 86_400_000
+    with STORAGES["parquet"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        host.write_series((UP_A, [(day - 1, 1.0), (day, 2.0)]), (UP_B, [(day, 3.0)]), X_Scope_OrgID="a/b")
+        host.write_series((UP_A, [(5 * day, 4.0)]))
+    names = [str(path.parent.relative_to(tmp_path / "samples")) for path in parquet_files(tmp_path)]
+    assert names == ["tenant=/day=1970-01-06", "tenant=a%2Fb/day=1970-01-01", "tenant=a%2Fb/day=1970-01-02"]
+    glob = f"{tmp_path}/samples/*/*/*.parquet"
+    sql = f"""SELECT epoch_ms(timestamp::TIMESTAMP), value FROM read_parquet('{glob}', hive_partitioning = true)
+        WHERE day = '1970-01-02' AND name = 'up' AND labels ->> 'job' = 'a'"""
+    assert duckdb.connect().execute(sql).fetchall() == [(day, 2.0)]
+    frame = polars.scan_parquet(glob, hive_partitioning=True).filter(polars.col("value") > 1).collect()
+    assert sorted(frame["value"]) == [2.0, 3.0, 4.0]
+    assert set(frame["name"]) == {"up"}
+
+
+def test_parquet_refuses_names_that_no_folder_has(tmp_path: Path) -> None:
+    with STORAGES["parquet"](tmp_path) as storage:
+        answer = hosts.WsgiHost(storage).write_series((UP_A, [(1, 1.0)]), X_Scope_OrgID="/" * 100)
+        assert answer.status == 400 and "too long" in answer.text
+
+
+def test_duckdb_is_open_to_sql(tmp_path: Path) -> None:
+    with STORAGES["duckdb"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        assert_written(host.write_series((UP_A, [(1500, 1.0), (LAST, 2.0)]), (UP_B, [(1500, 3.0)])))
+    with duckdb.connect(tmp_path / "samples.duckdb") as db:
+        sql = "SELECT time::VARCHAR, value FROM metrics WHERE name = 'up' AND labels['job'] = 'a' ORDER BY value"
+        assert db.execute(sql).fetchall() == [("1970-01-01 00:00:01.5", 1.0), (None, 2.0)]
+
+
+@pytest.mark.parametrize("package", ["duckdb", "pyarrow"])
+def test_others_work_without(package: str) -> None:
+    """A package that is not there is named when it is needed, and only then."""
+    program = f"""
+import sys
+sys.modules["{package}"] = None
+from prom_remote_api.storages import FanOut, MemoryStorage, Relay, SQLiteStorage
+try:
+    from prom_remote_api.storages import DuckDBStorage, ParquetStorage
+except ImportError as error:
+    assert "{package}" in str(error) and "pip install" in str(error), error
+else:
+    sys.exit("imported")
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -8,6 +8,7 @@
 
 All of them keep tenants apart and NaNs bit for bit, keep native histograms, may be called from any
 number of threads at the same time, and are context managers that close what they have opened.
+DuckDBStorage and ParquetStorage need packages of their own, which are imported when they are.
 """
 
 from __future__ import annotations
@@ -16,19 +17,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from .duckdb import DuckDBStorage
     from .fanout import FanOut
     from .memory import MemoryStorage
+    from .parquet import ParquetStorage
+    from .relay import Relay
     from .sqlite import SQLiteStorage
 
 _MODULES = {
+    "DuckDBStorage": "duckdb",
     "FanOut": "fanout",
     "MemoryStorage": "memory",
+    "ParquetStorage": "parquet",
+    "Relay": "relay",
     "SQLiteStorage": "sqlite",
 }
 
 __all__ = [
+    "DuckDBStorage",
     "FanOut",
     "MemoryStorage",
+    "ParquetStorage",
+    "Relay",
     "SQLiteStorage",
 ]
 

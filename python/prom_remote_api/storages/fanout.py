@@ -23,7 +23,7 @@ class FanOut(Storage):
     that have it already that changes nothing. Of several Retry the one with the longest wait is
     raised. Only if there is none, and one of them raises Reject, is the sender told that and drops
     the request, which is then in the other storages only. So what was acknowledged is in all of
-    them, and each can answer alone. What one of them refuses by TimeSeries.reject counts as refused.
+    them, and each can answer alone. What one refuses by TimeSeries.reject counts as refused.
 
     Reads: the storages that have process_query are asked in their order; one that fails before its
     first series hands over to the next. One that fails later fails the read, part of which may be

@@ -70,16 +70,15 @@ class SQLiteStorage(Storage):
     def _id(self, tenant: str, text: str, labels: Mapping[str, str]) -> int:
         row = tenant, text, labels.get("__name__", "")
         self._writer.execute("INSERT OR IGNORE INTO series VALUES (NULL, ?, ?, ?)", row)
-        sql = "SELECT id FROM series WHERE (tenant, labels) = (?, ?)"
-        return int(self._writer.execute(sql, row[:2]).fetchone()[0])
+        where = "SELECT id FROM series WHERE (tenant, labels) = (?, ?)"
+        return int(self._writer.execute(where, row[:2]).fetchone()[0])
 
     def select(self, ctx: Context, query: Query) -> Iterator[tuple[dict[str, str], int]]:
         where, values = _where(query)
         sql = f"""SELECT labels, id FROM series WHERE tenant = ? {where} AND EXISTS (
             SELECT 1 FROM samples WHERE series = id AND timestamp BETWEEN ? AND ?)"""
         for text, number in self._rows(sql, ctx.tenant, *values, query.start_ms, query.end_ms):
-            labels = json.loads(text)
-            if query.matches(labels):
+            if query.matches(labels := json.loads(text)):
                 yield labels, number
 
     def fetch(self, ctx: Context, query: Query, key: int) -> Iterator[SampleLike]:

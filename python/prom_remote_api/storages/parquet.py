@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A storage in Parquet files by tenant and day: pip install pyarrow
+
+    DIRECTORY/tenant=NAME/day=2026-11-22/BEGIN-LEVEL-RANDOM.parquet
+
+Days are those of UTC; NAME is escaped as in URLs. The columns are name (of the metric), labels (all
+of them, as JSON), timestamp, value and histogram (null, or a blob for Histogram.decode). In DuckDB:
+
+    SELECT timestamp, value FROM read_parquet('DIRECTORY/*/*/*.parquet', hive_partitioning = true)
+    WHERE day = '2026-11-22' AND name = 'up' AND labels ->> 'job' = 'api'
+
+and in Polars pl.scan_parquet("DIRECTORY/*/*/*.parquet", hive_partitioning=True). In a file rows are
+in order of labels and time. What was sent twice may be in two files until they are merged.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import secrets
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+try:
+    from . import _arrow
+    from . import _parquet_files as files
+except ImportError as error:
+    raise ImportError(f"ParquetStorage needs {error.name}: pip install pyarrow") from error
+
+from .. import Context, Query, Reject, Series, Storage, WriteRequest
+
+
+class ParquetStorage(Storage):
+    """Keeps samples and native histograms in Parquet files.
+
+    A request becomes a file (of each day in it), which is complete, synced and renamed before write
+    returns. As soon as max_files files of one level are in a folder they are merged into one of the
+    next level, so there are never many; compact() makes it one for each day. Of two values for one
+    time in one series the first stays; the sender is not told. Processes may share a directory.
+    """
+
+    histograms = True
+    ordered = True
+
+    def __init__(self, directory: str | os.PathLike[str], *, max_files: int = 32) -> None:
+        self._root = Path(directory).absolute()
+        self._root.mkdir(parents=True, exist_ok=True)
+        self._max_files = max_files
+        self._last = 0  # the number in the name of a file, by which they are in order
+        self._swap = threading.Lock()  # held while files are renamed, removed or opened
+        self._merging = threading.Lock()
+
+    def write(self, ctx: Context, request: WriteRequest) -> None:
+        tenant = self._tenant(ctx)
+        for day, rows in files.rows_by_day(request):
+            folder = tenant / day
+            folder.mkdir(parents=True, exist_ok=True)
+            temporary = files.write(folder, [rows])
+            with self._swap:
+                self._last = max(self._last + 1, time.time_ns())
+                _rename(temporary, f"{self._last:020}", 0)
+            for path in (tenant, self._root, self._root.parent):  # they may be new, too
+                files.sync(path)
+            self._merge_levels(folder)
+
+    def process_query(self, ctx: Context, query: Query) -> Iterator[Series]:
+        first, last = files.day_of(query.start_ms), files.day_of(query.end_ms)
+        folders = [one for one in self._tenant(ctx).glob("day=*") if first <= one.name <= last]
+
+        @functools.cache
+        def wanted(text: str) -> files.Labels | None:
+            labels = files.labels_of(text)
+            return labels if query.matches(dict(labels)) else None
+
+        with self._open(folders) as opened:
+            readers = [files.read(one, wanted, query) for one in opened]
+            for labels, rows in _arrow.merged(readers):
+                yield _arrow.series(dict(labels), rows)
+
+    def compact(self) -> None:
+        """Merges the files of each day into one: good for days that are over."""
+        with self._merging:
+            for folder in self._root.glob("tenant=*/day=*"):
+                self._merge(folder, sorted(folder.glob("*.parquet")), 9)
+
+    def _tenant(self, ctx: Context) -> Path:
+        name = f"tenant={quote(ctx.tenant, safe='')}"
+        if len(name) > 255:
+            raise Reject("the name of the tenant is too long")
+        return self._root / name
+
+    @contextlib.contextmanager
+    def _open(self, folders: Iterable[Path]) -> Iterator[list[Any]]:
+        """All files of some folders, as of one moment; what is removed meanwhile stays open."""
+        with contextlib.ExitStack() as stack:
+            opened = None
+            while opened is None:
+                with self._swap, contextlib.suppress(FileNotFoundError):  # by another process
+                    paths = sorted(path for one in folders for path in one.glob("*.parquet"))
+                    opened = [stack.enter_context(files.open_file(path)) for path in paths]
+            yield opened
+
+    def _merge_levels(self, folder: Path) -> None:
+        if self._merging.acquire(blocking=False):  # or else another thread is at it
+            try:
+                for level in range(8):
+                    paths = sorted(folder.glob(f"*-{level}-*.parquet"))
+                    if len(paths) >= self._max_files:
+                        self._merge(folder, paths, level + 1)
+            finally:
+                self._merging.release()
+
+    def _merge(self, folder: Path, paths: list[Path], level: int) -> None:
+        """Wherever this ends every row is in a file, or in two, which is the same to readers."""
+        if len(paths) < 2:
+            return
+        with contextlib.ExitStack() as stack:
+            try:
+                opened = [stack.enter_context(files.open_file(path)) for path in paths]
+            except FileNotFoundError:
+                return  # another process has merged them
+            rows = _arrow.merged(files.read(one, files.labels_of) for one in opened)
+            temporary = files.write(folder, (files.labelled(*one) for one in rows))
+        with self._swap:
+            _rename(temporary, paths[0].name.partition("-")[0], level)
+            for path in paths:
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nothing to do: no file stays open."""
+
+    def __enter__(self) -> ParquetStorage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _rename(temporary: Path, begin: str, level: int) -> None:
+    temporary.rename(temporary.with_name(f"{begin}-{level}-{secrets.token_hex(4)}.parquet"))
+    files.sync(temporary.parent)
