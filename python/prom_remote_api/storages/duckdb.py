@@ -40,8 +40,8 @@ INSERT INTO series (tenant, fingerprint, name, labels)
     SELECT DISTINCT $tenant, fingerprint, name, labels FROM came_series ANTI JOIN
         (SELECT * FROM series WHERE tenant = $tenant) USING (fingerprint, labels);
 CREATE OR REPLACE TEMP TABLE numbered AS
-    SELECT came_series.series AS place, id
-    FROM came_series JOIN series USING (fingerprint, labels) WHERE tenant = $tenant;
+    SELECT came_series.series AS place, id FROM came_series
+    JOIN series USING (fingerprint, labels) WHERE tenant = $tenant;
 CREATE OR REPLACE TEMP TABLE came AS
     SELECT number, place, id AS series, timestamp, value, histogram
     FROM (SELECT row_number() OVER () AS number, * FROM came_points) JOIN numbered USING (place);
@@ -56,9 +56,7 @@ INSERT INTO samples
 SELECT place, came.histogram IS NOT NULL, count(*)
     FROM came JOIN (SELECT * FROM samples WHERE timestamp BETWEEN $first AND $last) AS there
         USING (series, timestamp)
-    WHERE came.value IS DISTINCT FROM there.value
-        OR came.histogram IS DISTINCT FROM there.histogram
-    GROUP BY ALL;
+    WHERE (came.value, came.histogram) IS DISTINCT FROM (there.value, there.histogram) GROUP BY ALL;
 """
 
 
@@ -68,7 +66,6 @@ class DuckDBStorage(Storage):
     What write has taken is on the disk when it returns: one transaction a request. Of two values
     for one time in one series the first stays; the second is refused by TimeSeries.reject unless it
     is the same (to DuckDB all NaNs are the same). One process at a time may have the file open.
-
     For SQL of your own there is the view metrics: SELECT time, value FROM metrics WHERE name = 'up'
     AND labels['job'] = 'api'. A histogram is a blob for Histogram.decode.
     """
@@ -120,7 +117,7 @@ class DuckDBStorage(Storage):
             db.register("wanted", pa.table({"series": ids, "place": pa.array(range(len(ids)))}))
             sql = f"""SELECT place, timestamp, value, histogram FROM samples JOIN wanted
                 USING (series) WHERE timestamp BETWEEN {query.start_ms} AND {query.end_ms}
-                ORDER BY place, timestamp"""  # DuckDB sorts on the disk what is too much for memory
+                ORDER BY place, timestamp"""  # on the disk, if it is too much for memory
             batches = pa.RecordBatchReader.from_stream(db.sql(sql))
             runs = (run for batch in batches for run in _arrow.runs(batch, batch["place"]))
             for place, points in _arrow.merged([runs]):

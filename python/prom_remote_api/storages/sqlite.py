@@ -82,9 +82,8 @@ class SQLiteStorage(Storage):
                 yield labels, number
 
     def fetch(self, ctx: Context, query: Query, key: int) -> Iterator[SampleLike]:
-        sql = """SELECT timestamp, histogram, value FROM samples
-            WHERE series = ? AND timestamp BETWEEN ? AND ? ORDER BY timestamp"""
-        for timestamp, histogram, value in self._rows(sql, key, query.start_ms, query.end_ms):
+        sql = "SELECT * FROM samples WHERE series = ? AND timestamp BETWEEN ? AND ? ORDER BY 2"
+        for _, timestamp, histogram, value in self._rows(sql, key, query.start_ms, query.end_ms):
             if isinstance(value, bytes) and not histogram:
                 (value,) = struct.unpack(">d", value)
             yield Histogram.decode(value) if histogram else (timestamp, value)
@@ -94,7 +93,7 @@ class SQLiteStorage(Storage):
             yield labels, self.fetch(ctx, query, key)
 
     def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
-        """Reads in a connection that nobody else has meanwhile: readers wait for no one."""
+        """In a connection that nobody else has meanwhile: readers wait for no one."""
         try:
             db = self._readers.pop()
         except IndexError:
@@ -131,12 +130,12 @@ def _insert(db: sqlite3.Connection, series: int, ts: TimeSeries) -> None:
 def _where(query: Query) -> tuple[str, list[str]]:
     """What SQLite can sort out; query.matches has the last word."""
     where, values = "", list[str]()
-    for matcher in query.matchers:
-        texts = matcher.set if matcher.type in ("=", "=~") else None
-        if texts and matcher.name == "__name__" and len(texts) < 500:
+    for matcher in (one for one in query.matchers if one.type in ("=", "=~")):
+        texts = matcher.set or ()
+        if matcher.name == "__name__" and 0 < len(texts) < 500:
             where += f" AND name IN ({', '.join('?' * len(texts))})"
             values += texts
-        elif texts and len(texts) == 1 and texts[0]:
+        elif len(texts) == 1 and texts[0]:
             where += " AND instr(labels, ?)"  # "job":"api" stands in the JSON as it does here
             values.append(_json({matcher.name: texts[0]})[1:-1])
     return where, values
