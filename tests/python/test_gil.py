@@ -121,3 +121,17 @@ def test_others_run_while_a_table_is_taken(long_switch_interval: None) -> None:
         if won[-1]:
             break
     assert won[-1]
+
+
+KEPT: dict[str, Callable[[pra.WriteRequest], object]] = {
+    "decode": lambda _: pra.WriteRequest.decode(BODY),
+    "encode": lambda request: request.encode(1),
+    "__arrow_c_array__": lambda request: request.samples.__arrow_c_array__(),
+    "__arrow_c_stream__": lambda request: request.samples.__arrow_c_stream__(),
+}
+
+
+@pytest.mark.parametrize("what", KEPT)
+def test_others_run_while_a_request_is_used(long_switch_interval: None, what: str) -> None:
+    request = pra.WriteRequest.decode(BODY)
+    assert any(runs_during(lambda: KEPT[what](request)) for _ in range(100))
