@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import email.utils
+import functools
 import http.server
 import os
 import random
@@ -305,19 +306,22 @@ def test_like_a_dictionary(
             assert read(host, first=first, last=last) == {k: v for k, v in inside.items() if v}
 
 
-def test_threads(host: hosts.Host) -> None:
-    """Writes and reads at the same time: no error, nothing lost."""
-    def write(thread: int) -> None:
-        for turn in range(12):
+@pytest.mark.parametrize("under", ["wsgi", "asgi"])
+def test_many_at_a_time(kind: str, under: str, tmp_path: Path) -> None:
+    """Writes and reads of threads, and of tasks of an event loop: no error, nothing lost."""
+
+    def write(host: hosts.Host, thread: int) -> None:
+        for turn in range(8):
             mine = sorted_labels("mine", thread=str(thread))
             assert_written(host.write_series((mine, [(turn, 1.0)]), (UP_A, [(turn * 8 + thread, 1.0)])))
             assert len(read(host)[key(mine)]) == turn + 1
 
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(write, range(8)))
-    found = read(host)
-    assert found.pop(key(UP_A)) == bits(*((t, 1.0) for t in range(96)))
-    assert [len(samples) for samples in found.values()] == [12] * 8
+    with STORAGES[kind](tmp_path) as storage, hosts.HOSTS[under](storage) as host:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(functools.partial(write, host), range(8)))
+        found = read(host)
+    assert found.pop(key(UP_A)) == bits(*((t, 1.0) for t in range(64)))
+    assert [len(samples) for samples in found.values()] == [8] * 8
 
 
 # ---- durable ones
@@ -604,7 +608,8 @@ def test_relay_sends_what_came(upstream: Upstream) -> None:
     )
     host = hosts.WsgiHost(relay)
     message = wire.write_request([(UP_A, [(1, ODD_VALUES[0])])])
-    assert_written(host.write(message, X_Scope_OrgID="日本".encode().decode("latin-1"), X_Source="here", X_Other="no"))
+    tenant = "日本".encode().decode("latin-1")
+    assert_written(host.write(message, X_Scope_OrgID=tenant, X_Source="here", X_Other="no"))
     path, headers, body = upstream.requests.pop()
     assert (path, wire.uncompress(body)) == ("/", message)
     assert headers["X-Tenant"].encode("latin-1").decode() == "日本"
@@ -691,11 +696,15 @@ def test_parquet_after_a_crash(tmp_path: Path) -> None:
         storage.compact()
         for path, content in parts.items():
             path.write_bytes(content)
-        (path.parent / "0123.tmp").write_bytes(content[:50])
+        leftover, other = path.with_name("old.tmp"), path.with_name("new.tmp")
+        for half in (leftover, other):
+            half.write_bytes(content[:50])
+        os.utime(leftover, (1, 1))
         assert read(host) == before == {key(UP_A): bits((0, 1.0), (1, 1.0), (2, 1.0), (5, 0.0))}
         storage.compact()
         assert len(parquet_files(tmp_path)) == 1
         assert read(host) == before
+        assert other.exists() and not leftover.exists()
 
 
 def test_parquet_is_open_to_others(tmp_path: Path) -> None:

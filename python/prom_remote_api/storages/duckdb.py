@@ -70,8 +70,7 @@ class DuckDBStorage(Storage):
     AND labels['job'] = 'api'. A histogram is a blob for Histogram.decode.
     """
 
-    histograms = exemplars = True
-    ordered = True
+    histograms = exemplars = ordered = True
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._db = duckdb.connect(os.fspath(path))

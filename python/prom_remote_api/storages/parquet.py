@@ -44,8 +44,7 @@ class ParquetStorage(Storage):
     time in one series the first stays; the sender is not told. Processes may share a directory.
     """
 
-    histograms = True
-    ordered = True
+    histograms = ordered = True
 
     def __init__(self, directory: str | os.PathLike[str], *, max_files: int = 32) -> None:
         self._root = Path(directory).absolute()
@@ -83,7 +82,11 @@ class ParquetStorage(Storage):
                 yield _arrow.series(dict(labels), rows)
 
     def compact(self) -> None:
-        """Merges the files of each day into one: good for days that are over."""
+        """Merges the files of each day into one, good for days that are over; removes what crashes
+        have left."""
+        for path in self._root.glob("tenant=*/day=*/*.tmp"):
+            if path.stat().st_mtime < time.time() - 3600:  # nobody is writing it
+                path.unlink(missing_ok=True)
         with self._merging:
             for folder in self._root.glob("tenant=*/day=*"):
                 self._merge(folder, sorted(folder.glob("*.parquet")), 9)
