@@ -16,7 +16,7 @@ from typing import NamedTuple
 from support import arguments, load, require, row, write_request
 
 CONNECTIONS = 4
-SECONDS = 0.25
+SECONDS = 0.2
 
 
 class Subject(NamedTuple):
