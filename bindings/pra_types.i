@@ -195,6 +195,9 @@ typedef struct Handler {} Handler;
         if (parallel) {
             opts.executor = *pra_server_executor();
         }
+#if defined(SWIGPYTHON)
+        pra__py_storage_limit(storage, limits);
+#endif
         if (!handler) {
             (void)checked(PRA_ERR_NOMEM, err);
             if (storage->vtbl->destroy) {

@@ -32,6 +32,7 @@ PyObject *pra__py_raise_code(int code, pra_error *err)
 
 typedef struct thunk {
     pra_storage_vtbl vtbl;
+    pra_limits limits;
     PyObject *adapter;
 } thunk;
 
@@ -54,6 +55,18 @@ static int outcome_apply(PyObject *outcome, pra_error *err, int *code)
         err->retry_after_s = retry_after;
     }
     return 0;
+}
+
+static const pra_limits *limits_of(const thunk *t)
+{
+    return &t->limits;
+}
+
+void pra__py_storage_limit(const pra_storage *storage, const pra_limits *limits)
+{
+    if (limits) {
+        ((thunk *)storage->self)->limits = *limits;
+    }
 }
 
 /* What the adapter said: (code, http_status, message, retry_after). It passes on only what is no
@@ -119,7 +132,8 @@ static int storage_process_query(void *self, const pra_context *ctx, const pra_q
     pra__py_scope *scope = pra__py_scope_new();
     if (scope) {
         outcome = call_adapter(self, "process_query", pra__py_context_new(scope, ctx),
-                               pra__py_query_new(scope, query), pra__py_sink_new(scope, sink), 3);
+                               pra__py_query_new(scope, query),
+                               pra__py_sink_new(scope, sink, limits_of(self)), 3);
     }
     int code = close_scope(scope, outcome, err);
     PyGILState_Release(gil);
@@ -128,11 +142,12 @@ static int storage_process_query(void *self, const pra_context *ctx, const pra_q
 
 /* The sinks of a driven read, or (sinks NULL) those of a stepped exchange. */
 static PyObject *sinks_tuple(pra__py_scope *scope, pra_series_sink *const *sinks, pra_exchange *x,
-                             size_t count)
+                             size_t count, const pra_limits *limits)
 {
     PyObject *tuple = PyTuple_New((Py_ssize_t)count);
     for (size_t i = 0; tuple && i < count; i++) {
-        PyObject *sink = pra__py_sink_new(scope, sinks ? sinks[i] : pra_exchange_sink(x, i));
+        PyObject *sink =
+            pra__py_sink_new(scope, sinks ? sinks[i] : pra_exchange_sink(x, i), limits);
         if (sink) {
             PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, sink);
         } else {
@@ -151,7 +166,8 @@ static int storage_read(void *self, const pra_context *ctx, const pra_read_reque
     if (scope) {
         outcome = call_adapter(
             self, "read", pra__py_context_new(scope, ctx), pra__py_queries_new(scope, request),
-            sinks_tuple(scope, sinks, NULL, pra_read_request_query_count(request)), 3);
+            sinks_tuple(scope, sinks, NULL, pra_read_request_query_count(request), limits_of(self)),
+            3);
     }
     int code = close_scope(scope, outcome, err);
     PyGILState_Release(gil);
@@ -213,7 +229,7 @@ static int storage_next(void *self, const pra_context *ctx, const pra_query *que
 {
     PyGILState_STATE gil = PyGILState_Ensure();
     pra__py_scope *scope = pra__py_scope_new();
-    PyObject *target = scope ? pra__py_sink_new(scope, sink) : NULL;
+    PyObject *target = scope ? pra__py_sink_new(scope, sink, limits_of(self)) : NULL;
     PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
     PyObject *outcome = cursor ? PyObject_CallMethod(cursor, "next", "O", target) : NULL;
     Py_XDECREF(target);
@@ -241,7 +257,7 @@ static int storage_fetch(void *self, const pra_context *ctx, const pra_query *qu
 {
     PyGILState_STATE gil = PyGILState_Ensure();
     pra__py_scope *scope = pra__py_scope_new();
-    PyObject *target = scope ? pra__py_sink_new(scope, sink) : NULL;
+    PyObject *target = scope ? pra__py_sink_new(scope, sink, limits_of(self)) : NULL;
     PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
     PyObject *outcome = NULL;
     if (cursor) {
@@ -338,6 +354,7 @@ int pra__py_storage(PyObject *adapter, pra_storage *out)
         return -1;
     }
     fill_vtbl(&t->vtbl, entries, (uint32_t)bits);
+    t->limits.size = sizeof t->limits;
     t->adapter = Py_NewRef(adapter);
     *out = (pra_storage){&t->vtbl, t};
     return 0;
@@ -357,7 +374,8 @@ static PyObject *open_with(pra__py_scope *scope, pra_exchange *x)
     PyObject *request = write
                             ? pra__py_write_request_new(scope, write, pra_exchange_write_result(x))
                             : pra__py_queries_new(scope, read);
-    PyObject *sinks = sinks_tuple(scope, NULL, x, read ? pra_read_request_query_count(read) : 0);
+    PyObject *sinks =
+        sinks_tuple(scope, NULL, x, read ? pra_read_request_query_count(read) : 0, NULL);
     PyObject *opened = NULL;
     if (context && request && sinks) {
         opened = PyTuple_Pack(4, scope, context, request, sinks);

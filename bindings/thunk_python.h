@@ -29,6 +29,8 @@ PyObject *pra__py_check_interpreter(void);
  * PRA_STORAGE_ORDERED), with the methods next, select, fetch and close. Returns 0, or -1 with an
  * exception. */
 int pra__py_storage(PyObject *adapter, pra_storage *out);
+/* The limits of its handler, before that is made; NULL = defaults. */
+void pra__py_storage_limit(const pra_storage *storage, const pra_limits *limits);
 /* A log that calls callable(level, fields); borrowed. None: no log. */
 pra_log pra__py_log(PyObject *callable);
 /* Raises prom_remote_api.Error from err. */
@@ -125,7 +127,9 @@ PyObject *pra__py_write_request_new(pra__py_scope *scope, const pra_write_reques
 PyObject *pra__py_query_new(pra__py_scope *scope, const pra_query *query);
 /* A tuple of all queries. */
 PyObject *pra__py_queries_new(pra__py_scope *scope, const pra_read_request *request);
-PyObject *pra__py_sink_new(pra__py_scope *scope, pra_series_sink *sink);
+/* limits: of what tables take on their way into the sink; NULL = defaults; lives as long as scope.
+ */
+PyObject *pra__py_sink_new(pra__py_scope *scope, pra_series_sink *sink, const pra_limits *limits);
 PyObject *pra__py_list_new(pra__py_scope *scope, pra_series_list *list);
 int pra__py_write_init(PyObject *module);
 int pra__py_response_init(PyObject *module);

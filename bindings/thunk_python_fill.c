@@ -150,7 +150,7 @@ static int add_stream(pra__py_filler *f, struct ArrowArrayStream *stream)
     pra_error err = {0};
     int code;
     Py_BEGIN_ALLOW_THREADS; /* its producer may want the GIL on a thread of its own */
-    code = pra_arrow_push(stream, f->sink, NULL, NULL, &err);
+    code = pra_arrow_push(stream, f->sink, NULL, f->limits, &err);
     Py_END_ALLOW_THREADS;
     return code < 0 ? pra__py_sink_failed(code, &err) : code;
 }

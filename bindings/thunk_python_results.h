@@ -59,9 +59,10 @@ int pra__py_arrow_fill(pra__py_numbers *n, PyObject *object, enum pra__py_kind c
 
 /* ---- thunk_python_fill.c: series */
 
-/* What is kept from one series to the next. Zeroed, but for sink. */
+/* What is kept from one series to the next. Zeroed, but for sink and limits. */
 typedef struct pra__py_filler {
     pra_series_sink *sink;
+    const pra_limits *limits; /* NULL = defaults */
     pra__py_labels labels;
     pra__py_numbers timestamps;
     pra__py_numbers values;

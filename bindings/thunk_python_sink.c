@@ -6,6 +6,7 @@
 typedef struct sink {
     PyObject_HEAD pra__py_scope *scope;
     pra_series_sink *sink;
+    const pra_limits *limits;
     int busy; /* a call is in C or in the storage's iterator */
 } sink;
 
@@ -45,6 +46,7 @@ static PyObject *sink_take(PyObject *self, PyObject *object,
     if (!f.sink) {
         return NULL;
     }
+    f.limits = ((sink *)self)->limits;
     int code = fill(&f, object);
     pra__py_sink_leave(self);
     pra__py_filler_fini(&f);
@@ -88,12 +90,13 @@ static PyTypeObject sink_type = {
     .tp_methods = sink_methods,
 };
 
-PyObject *pra__py_sink_new(pra__py_scope *scope, pra_series_sink *target)
+PyObject *pra__py_sink_new(pra__py_scope *scope, pra_series_sink *target, const pra_limits *limits)
 {
     sink *s = PyObject_New(sink, &sink_type);
     if (s) {
         s->scope = (pra__py_scope *)Py_NewRef((PyObject *)scope);
         s->sink = target;
+        s->limits = limits;
         s->busy = 0;
     }
     return (PyObject *)s;

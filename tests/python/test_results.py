@@ -420,6 +420,19 @@ def test_a_reader_that_wants_the_sink() -> None:
     assert seen == ["tried"]
 
 
+@pytest.mark.parametrize("entry", ["process_query", "read"])
+def test_memory_of_tables(entry: str) -> None:
+    """Bounded as the handler says."""
+    table = pa.table({"timestamp": range(10_000), "value": [1.0] * 10_000, "a": ["b"] * 10_000})
+    adapter = Adapter(lambda query, sink: sink.extend(table))
+    adapter.read = lambda ctx, queries, sinks: adapter.process_query(ctx, queries[0], sinks[0])  # type: ignore[attr-defined]
+    adapter.entries = (entry,)
+    assert len(ask(adapter)[0]) == 1
+    run(begin(adapter, limits={"max_memory_bytes": 100_000}))
+    (error,) = adapter.errors
+    assert isinstance(error, pra.Error) and c.error_name(error.code) == "memory_budget"
+
+
 def test_limits_of_tables() -> None:
     adapter = Adapter(lambda query, sink: sink.extend(LONG))
     run(begin(adapter, limits={"max_read_samples": 2}))
