@@ -114,7 +114,7 @@ def read(
     """The series for whose labels wanted gives them, with their rows of POINTS."""
     parts = [at for at in range(file.num_row_groups) if _may_have(file, at, query)]
     columns = ["labels", *_arrow.POINTS]
-    for batch in file.iter_batches(row_groups=parts, columns=columns):
+    for batch in file.iter_batches(row_groups=parts, columns=columns) if parts else ():
         texts = batch["labels"]
         for number, rows in _arrow.runs(batch.select(list(_arrow.POINTS)), texts.indices):
             labels = wanted(texts.dictionary[number].as_py())

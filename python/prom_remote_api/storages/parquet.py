@@ -7,7 +7,7 @@ Days are those of UTC; NAME is escaped as in URLs. The columns are name (of the 
 of them, as JSON), timestamp, value and histogram (null, or a blob for Histogram.decode). In DuckDB:
 
     SELECT timestamp, value FROM read_parquet('DIRECTORY/*/*/*.parquet', hive_partitioning = true)
-    WHERE day = '2026-11-22' AND name = 'up' AND labels ->> 'job' = 'api'
+    WHERE day = '2026-11-22' AND name = 'up' AND (labels ->> 'job') = 'api'
 
 and in Polars pl.scan_parquet("DIRECTORY/*/*/*.parquet", hive_partitioning=True). In a file rows are
 in order of labels and time. What was sent twice may be in two files until they are merged.
