@@ -6,8 +6,16 @@
         def process_query(self, ctx, query): ...
 
     serve(MyStorage(), listen="127.0.0.1:9201")
+
+or make_asgi_app(MyStorage()), make_wsgi_app(MyStorage()), `python -m prom_remote_api serve
+module:MyStorage`. What a storage can be is said at Storage and StorageLike.
+
+It needs the GIL, and the main interpreter: importing it raises ImportError in a free-threaded build
+that runs without the GIL, and in sub-interpreters. It may be imported, and handlers, applications
+and servers that were not started may be made, before a fork.
 """
 
+from . import _gil  # noqa: F401  first: refuses where nothing of the rest would be safe
 from . import pra
 from ._asgi import make_asgi_app
 from ._errors import Error, ExpiredError

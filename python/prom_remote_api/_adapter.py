@@ -11,8 +11,10 @@ from contextvars import ContextVar
 from typing import Any, TypeAlias
 
 from . import pra
+from ._cursor import Cursor
 from ._errors import SinkError
 from ._loop import close, iterable, resolve
+from ._outcome import CANCELLED, DONE, INTERRUPTED, Outcome
 from ._pra import Context, Query, Sink, WriteRequest
 from ._storage import Reject, Retry, StorageLike, methods_of, name_of
 
@@ -21,14 +23,11 @@ logger = logging.getLogger("prom_remote_api")
 OnError: TypeAlias = Callable[[str, Exception], object]
 """Called with the name of the storage's method and what it raised, by the thread it happened in."""
 
-Outcome: TypeAlias = tuple[int, int, str, int]
-"""Code, HTTP status (0 = the code's own), message for the sender, seconds to wait (0 = none)."""
-
-_FLAGS = (("histograms", pra.STORAGE_HISTOGRAMS), ("exemplars", pra.STORAGE_EXEMPLARS))
-
-DONE: Outcome = (pra.OK, 0, "", 0)
-_CANCELLED: Outcome = (pra.ERR_CANCELLED, 0, "nobody waits for the answer", 0)
-_INTERRUPTED: Outcome = (pra.ERR_USER, 0, "the storage was interrupted", 0)
+_FLAGS = (
+    ("histograms", pra.STORAGE_HISTOGRAMS),
+    ("exemplars", pra.STORAGE_EXEMPLARS),
+    ("ordered", pra.STORAGE_ORDERED),
+)
 
 interrupts: ContextVar[list[BaseException] | None] = ContextVar(
     "prom_remote_api_interrupts", default=None
@@ -46,10 +45,11 @@ class Adapter:
     """
 
     def __init__(self, storage: StorageLike, on_error: OnError | None = None) -> None:
-        methods = methods_of(storage)
+        self._methods = methods = methods_of(storage)
         self.name = name_of(storage)
-        self.entries = tuple(methods)
         self.flags = sum(flag for name, flag in _FLAGS if getattr(storage, name, False))
+        piecewise = "select" in methods or self.flags & pra.STORAGE_ORDERED
+        self.entries = (*methods, "cursor") if piecewise else tuple(methods)
         self._write: Any = methods.get("write")
         self._process_query: Any = methods.get("process_query")
         self._read: Any = methods.get("read")
@@ -90,6 +90,10 @@ class Adapter:
             return self.failed("read", error)
         return DONE
 
+    def cursor(self, ctx: Context, query: Query) -> Cursor:
+        """For a query that is answered piece by piece."""
+        return Cursor(self._methods, self.failed, ctx, query)
+
     def failed(self, method: str, error: BaseException) -> Outcome:
         if isinstance(error, Reject):
             return (pra.ERR_REJECT, error.status, _one_line(error), 0)
@@ -98,7 +102,7 @@ class Adapter:
         if isinstance(error, SinkError):
             return (error.code, 0, str(error), 0)
         if isinstance(error, asyncio.CancelledError):
-            return _CANCELLED
+            return CANCELLED
         if not isinstance(error, Exception):
             return _interrupted(error)
         try:
@@ -128,7 +132,7 @@ def _interrupted(error: BaseException) -> Outcome:
     if collected is None:
         raise error
     collected.append(error)
-    return _INTERRUPTED
+    return INTERRUPTED
 
 
 def _one_line(error: Exception) -> str:

@@ -33,11 +33,15 @@ class Work:
         self._ended = ended
         self._task: asyncio.Task[None] | None = None
         self._begun = False
+        self.ending = False
+        """Whether it is on its way to the end: its clean-up is not to be cancelled."""
         self.value: Any = None
         self.error: BaseException | None = None
         self.done = False
+
+    def start(self) -> None:
         try:
-            bridge.loop.call_soon_threadsafe(self._start)
+            self._bridge.loop.call_soon_threadsafe(self._start)
         except RuntimeError:  # the loop is closed
             self._drop()
             raise
@@ -45,18 +49,20 @@ class Work:
     def cancel(self) -> None:
         """From any thread; the end comes later."""
         try:
-            self._bridge.loop.call_soon_threadsafe(self._cancel)
+            self._bridge.loop.call_soon_threadsafe(self.cancel_here)
         except RuntimeError:
             pass
+
+    def cancel_here(self) -> None:
+        """On the loop."""
+        if self._task and not self.ending:
+            self.ending = True
+            self._task.cancel()
 
     def _start(self) -> None:
         self._task = self._bridge.loop.create_task(self._run())
         self._task.add_done_callback(self._finish)
-        self._bridge.began(self._task)
-
-    def _cancel(self) -> None:
-        if self._task:
-            self._task.cancel()
+        self._bridge.began(self)
 
     async def _run(self) -> None:
         """Ends well whatever happens: what a storage raises is not the loop's."""
@@ -70,7 +76,7 @@ class Work:
         if not self._begun:
             self._drop()
             self.error = asyncio.CancelledError()
-        self._bridge.ended(task)
+        self._bridge.ended(self)
         self.done = True
         self._ended()
 
@@ -105,10 +111,14 @@ class Pipe(Iterator[Any]):
     def close(self) -> None:
         with self._changed:
             self._closed = True
+            space, self._space = self._space, None
         self._taken.clear()
         work = self._work
         if work and not work.done:
-            work.cancel()
+            if space:
+                self._bridge.loop.call_soon_threadsafe(_open, space)
+            else:
+                work.cancel()
             if not self._bridge.is_here():
                 self._bridge.wait(self._changed, lambda: work.done)
 
@@ -117,6 +127,7 @@ class Pipe(Iterator[Any]):
             raise StopIteration
         if not self._work:
             self._work = Work(self._bridge, self._pump(), self._notify)
+            self._work.start()
         work = self._work
         with self._changed:
             self._bridge.wait(self._changed, lambda: bool(self._items) or work.done)
@@ -139,11 +150,13 @@ class Pipe(Iterator[Any]):
         try:
             async for item in iterator:
                 space = self._put(item)
+                if space and not self._closed:
+                    await space
                 if self._closed:
                     break
-                if space:
-                    await space
         finally:
+            if self._work:
+                self._work.ending = True
             aclose = getattr(iterator, "aclose", None)
             if aclose:
                 await aclose()
@@ -167,7 +180,7 @@ class Bridge:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self._tasks: set[asyncio.Task[None]] = set()  # touched on the loop only
+        self._works: set[Work] = set()  # touched on the loop only
         self._cancelled = False
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
@@ -181,6 +194,7 @@ class Bridge:
                 changed.notify_all()
 
         work = Work(self, awaitable, ended)
+        work.start()
         try:
             self.wait(changed, lambda: work.done)
         except BaseException:  # Ctrl-C
@@ -196,16 +210,16 @@ class Bridge:
     def cancel(self) -> None:
         """On the loop: ends what runs, and whatever is started later."""
         self._cancelled = True
-        for task in list(self._tasks):
-            task.cancel()
+        for work in list(self._works):
+            work.cancel_here()
 
-    def began(self, task: asyncio.Task[None]) -> None:
-        self._tasks.add(task)
+    def began(self, work: Work) -> None:
+        self._works.add(work)
         if self._cancelled:
-            task.cancel()
+            work.cancel_here()
 
-    def ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+    def ended(self, work: Work) -> None:
+        self._works.discard(work)
 
     def is_here(self) -> bool:
         """Whether this thread runs the loop, and so must not wait for it."""

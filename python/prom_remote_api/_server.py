@@ -60,7 +60,7 @@ class Server:
     """Serves a storage from threads of its own: start() … stop(), or `with Server(…) as server`.
 
     listen: "HOST:PORT"; with port 0 any free one, see the attribute port. The other arguments are
-    explained in ServerOptions and HandlerOptions.
+    explained in ServerOptions and HandlerOptions. After a fork one of the processes may start it.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class Server:
         **options: Unpack[HandlerOptions],
     ) -> None:
         self._grace_ms = int(grace * 1000)
+        self._started = False
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         adapter = Adapter(storage, on_error)
@@ -106,6 +107,7 @@ class Server:
         """Begins to answer, and returns."""
         if self._server is None:
             raise RuntimeError("the server was stopped")
+        self._started = True
         self._server.start()
 
     def stop(self) -> None:
@@ -121,7 +123,7 @@ class Server:
 
     def _forget(self) -> None:
         """In a forked child, which has the memory of the server but none of its threads."""
-        if self._server is not None:
+        if self._started and self._server is not None:
             self._server.thisown = False
             self._server = None
 

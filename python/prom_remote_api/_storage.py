@@ -109,7 +109,9 @@ class Storage:
     used until they return (or, of a generator, until it is exhausted or closed). Raise Reject or
     Retry to refuse; any other exception is answered with 500.
 
-    A generator, asynchronous or not, is closed when nobody waits for the rest.
+    A generator, asynchronous or not, is closed when nobody waits for the rest. One that is plain may
+    be resumed on another thread than the one before (a connection of sqlite3 must allow that); an
+    asynchronous one stays in one task, and may be some 60 items ahead of what is sent.
     """
 
     histograms: bool = False

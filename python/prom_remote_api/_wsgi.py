@@ -30,6 +30,7 @@ class _Body:
     def __init__(self, exchange: pra.Exchange, exchanges: Exchanges) -> None:
         self._exchange: pra.Exchange | None = exchange
         self._exchanges = exchanges
+        self._over = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -37,12 +38,15 @@ class _Body:
     def __next__(self) -> bytes:
         piece = _driven(self._exchange.body) if self._exchange else None
         if piece is None:
+            self._over = True
             raise StopIteration
         return piece
 
     def close(self) -> None:
         exchange, self._exchange = self._exchange, None
         if exchange:
+            if not self._over:
+                _driven(exchange.reset)
             self._exchanges.give(exchange)
 
 

@@ -172,8 +172,15 @@ class AsgiHost(SocketHost):
         if AsgiHost._server is None:
             AsgiHost._server = Uvicorn(AsgiHost._dispatch)
         self.port = AsgiHost._server.port
-        self._name = uuid.uuid4().hex
-        AsgiHost._apps[self._name.encode()] = self.app
+        self.name = uuid.uuid4().hex
+        AsgiHost._apps[self.name.encode()] = self.app
+
+    @classmethod
+    def stop_server(cls) -> None:
+        """For tests that its thread would not survive."""
+        server, AsgiHost._server = AsgiHost._server, None
+        if server:
+            server.stop()
 
     @staticmethod
     async def _dispatch(scope: Any, receive: Any, send: Any) -> None:
@@ -184,10 +191,10 @@ class AsgiHost(SocketHost):
         await AsgiHost._apps[headers[b"x-test-app"]](scope, receive, send)
 
     def post(self, path: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        return super().post(path, {**headers, "X-Test-App": self._name}, body)
+        return super().post(path, {**headers, "X-Test-App": self.name}, body)
 
     def close(self) -> None:
-        AsgiHost._apps.pop(self._name.encode(), None)
+        AsgiHost._apps.pop(self.name.encode(), None)
 
 
 def awaited(storage: Any) -> Any:
@@ -200,18 +207,27 @@ def awaited(storage: Any) -> Any:
 
     async def process_query(ctx: pra.Context, query: pra.Query) -> AsyncIterator[Any]:
         await asyncio.sleep(0)
-        for series in storage.process_query(ctx, query):
+        result = storage.process_query(ctx, query)
+        for series in [result] if hasattr(result, "__arrow_c_stream__") else result:
             yield series
 
     async def read(ctx: pra.Context, queries: Sequence[pra.Query]) -> Any:
         return storage.read(ctx, queries)
 
-    for method in (write, process_query, read):
+    async def select(ctx: pra.Context, query: pra.Query) -> AsyncIterator[Any]:
+        for found in storage.select(ctx, query):
+            yield found
+
+    async def fetch(ctx: pra.Context, query: pra.Query, key: Any) -> Any:
+        await asyncio.sleep(0)
+        return storage.fetch(ctx, query, key)
+
+    for method in (write, process_query, read, select, fetch):
         name = method.__name__
         mine = getattr(storage, name, None)
         if mine and getattr(mine, "__func__", None) is not getattr(pra.Storage, name):
             methods[name] = method
-    methods |= {name: getattr(storage, name, False) for name in ("histograms", "exemplars")}
+    methods |= {name: getattr(storage, name, False) for name in ("histograms", "exemplars", "ordered")}
     return pra.FunctionStorage(**methods)
 
 

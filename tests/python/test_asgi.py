@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import array
 import asyncio
+import contextlib
 import contextvars
+import http.client
+import math
+import socket
 import threading
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -14,6 +20,7 @@ import pytest
 import prom_remote_api as pra
 import wire
 from hosts import AsgiHost
+from prom_remote_api._pra import decode_read_response
 
 UP = {"__name__": "up", "job": "api"}
 QUERY = wire.query(0, 1 << 40, [])
@@ -556,3 +563,244 @@ def test_no_event_loop_of_asyncio(storage: Any) -> None:
     coroutine = pra.make_asgi_app(storage)(scope(), client.receive, client.send)
     with pytest.raises(RuntimeError, match="asyncio"):
         coroutine.send(None)
+
+
+# ---- answers that are made while the client takes them
+
+SERIES = 2_000
+TIMES = array.array("q", range(200))
+VALUES = array.array("d", [math.sin(i) for i in range(200)])  # much to say, however compressed
+EXPECTED = [({"n": f"{i:05}"}, list(zip(TIMES, VALUES))) for i in range(SERIES)]
+STREAMED = wire.compress(wire.read_request([QUERY], streamed=True))
+
+
+class Rows:
+    """Counts what was asked for, and how often it was closed."""
+
+    def __init__(self, fails_at: int = -1, count: int = SERIES) -> None:
+        self.count = count
+        self.asked = self.closed = 0
+        self.fails_at = fails_at
+
+    def labels(self) -> Iterator[dict[str, str]]:
+        for number in range(self.count):
+            self.asked = number
+            if number == self.fails_at:
+                raise KeyError("secret detail")
+            yield {"n": f"{number:05}"}
+
+
+class Ordered(Rows):
+    ordered = True
+
+    def process_query(self, ctx: pra.Context, query: pra.Query) -> Any:
+        try:
+            for labels in self.labels():
+                yield labels, TIMES, VALUES
+        finally:
+            assert (query.end_ms, ctx.path) == (1 << 40, "/read")
+            self.closed += 1
+
+
+class OrderedAsync(Rows):
+    ordered = True
+
+    async def process_query(self, ctx: pra.Context, query: pra.Query) -> Any:
+        loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        try:
+            for labels in self.labels():
+                await asyncio.sleep(0)
+                yield labels, TIMES, VALUES
+        finally:
+            await asyncio.sleep(0)
+            assert (query.end_ms, ctx.path) == (1 << 40, "/read")
+            assert (asyncio.get_running_loop(), asyncio.current_task()) == (loop, task)
+            self.closed += 1
+
+
+class Fetched(Rows):
+    def select(self, ctx: pra.Context, query: pra.Query) -> Any:
+        return (({"n": f"{number:05}"}, number) for number in reversed(range(self.count)))
+
+    def fetch(self, ctx: pra.Context, query: pra.Query, key: Any) -> Any:
+        self.asked = key
+        if key == self.fails_at:
+            raise KeyError("secret detail")
+        try:
+            yield from zip(TIMES, VALUES)
+        finally:
+            assert (query.end_ms, ctx.path) == (1 << 40, "/read")
+            self.closed += 1
+
+
+class FetchedAsync(Fetched):
+    async def select(self, ctx: pra.Context, query: pra.Query) -> Any:
+        for number in reversed(range(self.count)):
+            yield {"n": f"{number:05}"}, number
+
+    async def fetch(self, ctx: pra.Context, query: pra.Query, key: Any) -> Any:
+        self.asked = key
+        if key == self.fails_at:
+            raise KeyError("secret detail")
+        try:
+            yield TIMES, VALUES
+            await asyncio.sleep(0)
+        finally:
+            await asyncio.sleep(0)
+            assert (query.end_ms, ctx.path) == (1 << 40, "/read")
+            self.closed += 1
+
+
+KINDS = pytest.mark.parametrize("kind", [Ordered, OrderedAsync, Fetched, FetchedAsync])
+
+
+def series_of(body: bytes) -> list[Any]:
+    (rows,) = decode_read_response(
+        body, content_type="application/x-streamed-protobuf; proto=prometheus.ChunkedReadResponse"
+    )
+    return [(row.labels, list(zip(row.timestamps, row.values))) for row in rows]
+
+
+@KINDS
+def test_streamed_answer(kind: type[Any]) -> None:
+    async def main() -> None:
+        storage = kind()
+        app = pra.make_asgi_app(storage)
+        client = await call(app, scope("/read"), STREAMED)
+        assert client.status == 200
+        assert b"content-length" not in client.headers
+        assert len(client.sent) > 20
+        assert series_of(client.body) == EXPECTED
+        assert storage.closed == (SERIES if isinstance(storage, Fetched) else 1)
+        assert (await call(app, scope("/read"), READ)).status == 200
+
+    run(main)
+
+
+class Stalls(Client):
+    """Takes some messages, and then nothing."""
+
+    def __init__(self, *pieces: bytes) -> None:
+        super().__init__(*pieces)
+        self.goes_on = asyncio.Event()
+
+    async def send(self, message: Any) -> None:
+        await super().send(message)
+        if len(self.sent) >= 5:
+            await self.goes_on.wait()
+
+
+@KINDS
+@pytest.mark.parametrize("how", ["goes on", "disconnect", "cancel"])
+def test_reader_that_takes_nothing(kind: type[Any], how: str) -> None:
+    """The storage rests. Then the reader takes the rest, or goes away."""
+
+    async def main() -> None:
+        storage, client = kind(), Stalls(STREAMED)
+        task = asyncio.create_task(_start(pra.make_asgi_app(storage), client))
+        await client.until(lambda: len(client.sent) == 5)
+        await asyncio.sleep(0.1)  # it would get far
+        assert storage.asked < SERIES / 4
+        closed = storage.closed
+        assert isinstance(storage, Fetched) or closed == 0
+        if how == "disconnect":
+            client.left.set()
+            await asyncio.sleep(0.01)
+        if how == "cancel":
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+        client.goes_on.set()
+        if how != "cancel":
+            await task
+        if how == "goes on":
+            assert series_of(client.body) == EXPECTED
+        else:
+            assert client.sent[-1].get("more_body") is True
+            assert storage.asked < SERIES / 2
+            assert 0 <= storage.closed - closed <= 1 and storage.closed > 0
+
+    run(main)
+
+
+@KINDS
+@pytest.mark.parametrize("error", [OSError, ConnectionResetError])
+def test_send_that_fails(kind: type[Any], error: type[Exception]) -> None:
+    """So some hosts say that the client is gone: nothing of it is an error."""
+
+    class Breaks(Client):
+        async def send(self, message: Any) -> None:
+            await super().send(message)
+            if len(self.sent) == 5:
+                raise error
+
+    async def main() -> None:
+        storage, client = kind(), Breaks(STREAMED)
+        app = pra.make_asgi_app(storage)
+        await _start(app, client)
+        assert storage.closed > 0 and storage.asked < SERIES / 2
+        assert (await call(app, scope("/read"), READ)).status == 200
+
+    run(main)
+
+
+@KINDS
+def test_failure_in_the_middle(kind: type[Any]) -> None:
+    """The host hears of it after the answer has begun; the hook gets the exception itself."""
+
+    async def main() -> None:
+        errors: list[Any] = []
+        storage, client = kind(fails_at=1_500), Client(STREAMED)
+        app = pra.make_asgi_app(storage, on_error=lambda *args: errors.append(args))
+        with pytest.raises(pra.Error):
+            await _start(app, client)
+        assert client.status == 200
+        assert client.sent[-1]["more_body"] is True
+        ((_, error),) = errors
+        assert isinstance(error, KeyError) and error.__traceback__
+        storage.fails_at = 0
+        first = await call(app, scope("/read"), STREAMED)
+        assert first.status == 500
+        storage.fails_at = -1
+        assert series_of((await call(app, scope("/read"), STREAMED)).body) == EXPECTED
+
+    run(main)
+
+
+# ---- what a real client of a real server sees
+
+
+@contextlib.contextmanager
+def reading(host: Any) -> Iterator[socket.socket]:
+    """A client that has sent a read, and received the first bytes of the answer."""
+    head = f"POST /read HTTP/1.1\r\nHost: x\r\nX-Test-App: {host.name}\r\nContent-Length: {len(STREAMED)}\r\n"
+    types = "Content-Type: application/x-protobuf\r\nContent-Encoding: snappy\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", host.port)) as connection:
+        connection.sendall((head + types).encode() + STREAMED)
+        assert connection.recv(20).startswith(b"HTTP/1.1 200 OK")
+        yield connection
+
+
+def wait_until(reached: Callable[[], bool]) -> None:
+    while not reached():
+        threading.Event().wait(0.001)
+
+
+@KINDS
+def test_failure_breaks_the_connection_off(kind: type[Any]) -> None:
+    """The end of a chunked body must not look like its end."""
+    with AsgiHost(kind(fails_at=1_500), on_error=lambda *_: None) as host:
+        with pytest.raises(http.client.IncompleteRead):
+            host.post("/read", {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}, STREAMED)
+
+
+@KINDS
+@pytest.mark.parametrize("stalls", [False, True])
+def test_client_that_closes_the_connection(kind: type[Any], stalls: bool) -> None:
+    storage = kind(count=20_000)  # more than the buffers of sockets hold
+    with AsgiHost(storage) as host, reading(host):
+        if stalls:
+            time.sleep(0.3)  # until they are full; it is no fault if not
+    wait_until(lambda: storage.closed > 0)
+    assert storage.asked < 19_999

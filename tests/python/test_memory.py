@@ -15,6 +15,7 @@ import pytest
 import exchange
 import prom_remote_api as pra
 import wire
+from hosts import AsgiHost
 from prom_remote_api import pra as c
 from prom_remote_api._adapter import Adapter
 from test_cursor import Cursors
@@ -112,6 +113,7 @@ def test_out_of_memory(
     method: str, use: Callable[[c.Exchange, Adapter], None], lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    AsgiHost.stop_server()  # no memory is for all threads
     adapter = Adapter(Thorough(), on_error=lambda *_: None)
     x = c.Exchange(c.Handler(None, None, False, None, adapter))
     failures = undisturbed = allocation = 0
@@ -184,6 +186,7 @@ def test_cursors_out_of_memory(
     streamed: bool, ordered: bool, lasting: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    AsgiHost.stop_server()  # no memory is for all threads
     adapter = cursors(ordered)
     assert len(exchange.ask(adapter, streamed=streamed)[0]) == 2
     x = exchange.begin(adapter, streamed=streamed)

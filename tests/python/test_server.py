@@ -295,3 +295,11 @@ def test_environment_is_the_one_to_test() -> None:
     places = os.environ.get("PYTHONPATH") or sysconfig.get_path("platlib")
     assert any(os.path.samefile(os.path.join(os.path.dirname(pra.__file__), ".."), path)
                for path in places.split(os.pathsep))  # fmt: skip
+
+
+def test_no_gil() -> None:
+    """A free-threaded interpreter that runs without it."""
+    command = "import sys; sys._is_gil_enabled = lambda: False\nimport prom_remote_api"
+    result = subprocess.run([sys.executable, "-c", command], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "ImportError: prom_remote_api needs the GIL" in result.stderr
