@@ -324,6 +324,42 @@ def test_many_at_a_time(kind: str, under: str, tmp_path: Path) -> None:
     assert [len(samples) for samples in found.values()] == [8] * 8
 
 
+@pytest.mark.parametrize("kind", ["memory", "sqlite", "duckdb", "parquet"])
+def test_answers_flow(kind: str, tmp_path: Path) -> None:
+    """A reader that goes away early has not made the storage read everything."""
+    values = random.Random(11)
+    with STORAGES[kind](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        for start in range(0, 300, 100):
+            assert_written(host.write_series(*(
+                (sorted_labels("m", number=f"{number:03}"), [(t, values.random()) for t in range(500)])
+                for number in range(start, start + 100)
+            )))  # fmt: skip
+        given: list[object] = []
+        fetch, process_query = storage.fetch, storage.process_query
+
+        def counted_fetch(ctx: pra.Context, query: pra.Query, key: object) -> object:
+            given.append(key)
+            return fetch(ctx, query, key)
+
+        def counted_query(ctx: pra.Context, query: pra.Query) -> Iterator[object]:
+            for series in process_query(ctx, query):
+                given.append(series[0])
+                yield series
+
+        name, counted = ("process_query", counted_query) if storage.ordered else ("fetch", counted_fetch)
+        setattr(storage, name, counted)
+        app = hosts.WsgiHost(storage).app
+        body = wire.compress(wire.read_request([wire.query(0, 1000, ALL)], streamed=True))
+        headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+        pieces = app(hosts.environ("/api/v1/read", headers, body), lambda *_: None)
+        assert len(next(pieces)) > 0
+        assert 0 < len(given) < 100
+        rest = list(pieces)
+        assert len(given) == 300 and len(rest) > 3
+        pieces.close()
+
+
 # ---- durable ones
 
 
