@@ -83,6 +83,20 @@ class Ready:
         return self._series
 
 
+class Pulled:
+    """The same through select and fetch, as the one in C."""
+
+    def __init__(self, series):
+        self._series = series
+
+    def select(self, ctx, query):
+        return [(series.labels, number) for number, series in enumerate(self._series)]
+
+    def fetch(self, ctx, query, number):
+        series = self._series[number]
+        return series.timestamps, series.values
+
+
 def answer(app, body):
     status, pieces = wsgi_call(app, "/api/v1/read", body)
     require(status.startswith("200"), status)
@@ -121,8 +135,10 @@ def main():
     for response_type, word in ((SAMPLED, "sampled"), (STREAMED, "streamed")):
         body = read_request(response_type)
         cases = [case("C, select and fetch", response_type, functools.partial(answer_in_c, body))]
-        for name, series in storages.items():
-            app = make_wsgi_app(Ready(series))
+        backends = {name: Ready(series) for name, series in storages.items()}
+        backends["arrays, select and fetch"] = Pulled(storages["arrays"])
+        for name, backend in backends.items():
+            app = make_wsgi_app(backend)
             cases.append(case(name, response_type, functools.partial(answer, app, body)))
         if response_type == SAMPLED:
             cases.append(case("tuples, protobuf + cramjam", response_type,
