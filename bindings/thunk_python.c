@@ -182,7 +182,31 @@ typedef struct state {
     PyObject *cursor;
     PyObject *context;
     PyObject *query;
+    PyThreadState *pinned; /* NULL: none */
 } state;
+
+/* A thread of the C library has a Python thread only while it is in a callback. Making one takes
+ * longer than most callbacks, and there is one for each series of an answer: so the query keeps
+ * that of the thread it begins on. */
+static void pin(state *s)
+{
+    (void)PyGILState_Ensure();
+    s->pinned = PyGILState_GetThisThreadState();
+}
+
+/* On another thread nothing may be done: what is pinned goes with the interpreter. */
+static void unpin(const PyThreadState *pinned)
+{
+    if (pinned && pinned == PyGILState_GetThisThreadState()) {
+        PyGILState_Release(PyGILState_LOCKED);
+    }
+}
+
+/* Before PyGILState_Ensure: whether this is a thread that Python does not know. */
+static int is_foreign(void)
+{
+    return PyGILState_GetThisThreadState() == NULL;
+}
 
 static void state_free(state *s)
 {
@@ -215,11 +239,12 @@ static state *state_new(const thunk *t, const pra_context *ctx, const pra_query 
 }
 
 /* The cursor of the query, borrowed, made when it is first asked for; NULL with an exception. */
-static PyObject *cursor_of(const thunk *t, const pra_context *ctx, const pra_query *query)
+static PyObject *cursor_of(const thunk *t, const pra_context *ctx, const pra_query *query,
+                           int foreign)
 {
     void **place = pra_query_state(query);
-    if (!*place) {
-        *place = state_new(t, ctx, query);
+    if (!*place && (*place = state_new(t, ctx, query)) && foreign) {
+        pin(*place);
     }
     return *place ? ((state *)*place)->cursor : NULL;
 }
@@ -227,10 +252,11 @@ static PyObject *cursor_of(const thunk *t, const pra_context *ctx, const pra_que
 static int storage_next(void *self, const pra_context *ctx, const pra_query *query,
                         pra_series_sink *sink, pra_error *err)
 {
+    const int foreign = is_foreign();
     PyGILState_STATE gil = PyGILState_Ensure();
     pra__py_scope *scope = pra__py_scope_new();
     PyObject *target = scope ? pra__py_sink_new(scope, sink, limits_of(self)) : NULL;
-    PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
+    PyObject *cursor = target ? cursor_of(self, ctx, query, foreign) : NULL;
     PyObject *outcome = cursor ? PyObject_CallMethod(cursor, "next", "O", target) : NULL;
     Py_XDECREF(target);
     int code = close_scope(scope, outcome, err);
@@ -241,10 +267,11 @@ static int storage_next(void *self, const pra_context *ctx, const pra_query *que
 static int storage_select(void *self, const pra_context *ctx, const pra_query *query,
                           pra_series_list *list, pra_error *err)
 {
+    const int foreign = is_foreign();
     PyGILState_STATE gil = PyGILState_Ensure();
     pra__py_scope *scope = pra__py_scope_new();
     PyObject *target = scope ? pra__py_list_new(scope, list) : NULL;
-    PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
+    PyObject *cursor = target ? cursor_of(self, ctx, query, foreign) : NULL;
     PyObject *outcome = cursor ? PyObject_CallMethod(cursor, "select", "O", target) : NULL;
     Py_XDECREF(target);
     int code = close_scope(scope, outcome, err);
@@ -255,10 +282,11 @@ static int storage_select(void *self, const pra_context *ctx, const pra_query *q
 static int storage_fetch(void *self, const pra_context *ctx, const pra_query *query, uint64_t id,
                          int64_t from_ms, pra_series_sink *sink, pra_error *err)
 {
+    const int foreign = is_foreign();
     PyGILState_STATE gil = PyGILState_Ensure();
     pra__py_scope *scope = pra__py_scope_new();
     PyObject *target = scope ? pra__py_sink_new(scope, sink, limits_of(self)) : NULL;
-    PyObject *cursor = target ? cursor_of(self, ctx, query) : NULL;
+    PyObject *cursor = target ? cursor_of(self, ctx, query, foreign) : NULL;
     PyObject *outcome = NULL;
     if (cursor) {
         outcome = PyObject_CallMethod(cursor, "fetch", "KLO", (unsigned long long)id,
@@ -284,8 +312,10 @@ static void storage_release(void *self, void *kept)
         PyErr_WriteUnraisable(pra__py_error);
     }
     Py_XDECREF(result);
+    const PyThreadState *pinned = s->pinned;
     state_free(s);
     PyErr_Restore(type, value, traceback);
+    unpin(pinned);
     PyGILState_Release(gil);
 }
 
