@@ -481,6 +481,20 @@ def test_sqlite_rolls_back(tmp_path: Path) -> None:
         assert read(host) == {key(UP_A): bits((1, 2.0)), key(UP_B): bits((1, 1.0))}
 
 
+def test_sqlite_keeps_connections_of_readers_that_leave(tmp_path: Path) -> None:
+    with storages.SQLiteStorage(tmp_path / "samples.db") as storage:
+        host = hosts.WsgiHost(storage)
+        assert_written(host.write_series((UP_A, [(1, 1.0)]), (UP_B, [(1, 2.0)])))
+        connected: list[sqlite3.Connection] = []
+        connect = storage._connect
+        setattr(storage, "_connect", lambda: connected.append(connect()) or connected[-1])
+        for _ in range(5):
+            rows = storage._rows("SELECT * FROM series")
+            next(rows)
+            rows.close()
+        assert len(connected) == 1
+
+
 class Failing(pra.Storage):
     histograms = exemplars = True
 
@@ -667,6 +681,12 @@ def test_relay_sends_what_came(upstream: Upstream) -> None:
     assert host.read(wire.query(0, 1, ALL)).status == 404
 
 
+def test_relay_of_an_answer_without_results(upstream: Upstream) -> None:
+    upstream.answer = 200, {"Content-Type": "application/x-protobuf"}, wire.compress(b"")
+    with storages.Relay(upstream.url, upstream.url) as relay:
+        assert read(hosts.WsgiHost(relay)) == {}
+
+
 def test_relay_keeps_connections(upstream: Upstream) -> None:
     with storages.Relay(upstream.url) as relay:
         host = hosts.WsgiHost(relay)
@@ -758,6 +778,14 @@ def test_parquet_is_open_to_others(tmp_path: Path) -> None:
     frame = polars.scan_parquet(glob, hive_partitioning=True).filter(polars.col("value") > 1).collect()
     assert sorted(frame["value"]) == [2.0, 3.0, 4.0]
     assert set(frame["name"]) == {"up"}
+
+
+def test_parquet_long_names(tmp_path: Path) -> None:
+    """Of these a file does not say which is the least and the greatest."""
+    with STORAGES["parquet"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        assert_written(host.write_series(({"__name__": "long" * 2000}, [(1, 1.0)]), (UP_A, [(1, 2.0)])))
+        assert list(read(host, [("__name__", "=", "up")])) == [key(UP_A)]
 
 
 def test_parquet_refuses_names_that_no_folder_has(tmp_path: Path) -> None:

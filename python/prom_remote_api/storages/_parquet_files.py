@@ -131,6 +131,7 @@ def _may_have(file: Any, at: int, query: Query | None) -> bool:
         return False
     for matcher in query.matchers:
         if matcher.name == "__name__" and matcher.type in ("=", "=~") and matcher.set:
-            if not any(names.min <= name <= names.max for name in matcher.set):
+            # A file does not say the least and greatest of long names.
+            if names.has_min_max and not any(names.min <= one <= names.max for one in matcher.set):
                 return False
     return True

@@ -76,7 +76,8 @@ class Relay(Storage):
         answer = self._read.post(query.encode(), self._headers_for(ctx) | headers)
         answer.raise_unless_fine()
         kind = answer.headers.get("Content-Type", "application/x-protobuf")
-        return decode_read_response(answer.body, content_type=kind)[0]
+        results = decode_read_response(answer.body, content_type=kind)
+        return results[0] if results else ()
 
     def _headers_for(self, ctx: Context) -> dict[str, str]:
         came = {name.lower(): value for name, value in ctx.headers.items()}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -98,8 +99,11 @@ class SQLiteStorage(Storage):
             db = self._readers.pop()
         except IndexError:
             db = self._connect()
-        yield from db.execute(sql, values)
-        self._readers.append(db)
+        try:
+            with contextlib.closing(db.execute(sql, values)) as rows:
+                yield from rows
+        finally:  # also when the reader has gone away
+            self._readers.append(db)
 
     def close(self) -> None:
         for db in (self._writer, *self._readers):
