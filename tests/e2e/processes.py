@@ -34,6 +34,19 @@ def _die_with_parent():
     _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
+def _family(pid):
+    """A process and those below it."""
+    yield pid
+    for task in os.scandir(f"/proc/{pid}/task"):
+        for child in pathlib.Path(task.path, "children").read_text().split():
+            yield from _family(int(child))
+
+
+def _sockets(pid):
+    links = (os.readlink(fd.path) for fd in os.scandir(f"/proc/{pid}/fd"))
+    return {link[8:-1] for link in links if link.startswith("socket:[")}
+
+
 class Process:
     """One program, its output in a file, and the port it listens on."""
 
@@ -56,17 +69,13 @@ class Process:
         return self.log.read_text(errors="replace")
 
     def port(self):
-        """The TCP port the program listens on, as soon as it does."""
+        """The TCP port on which the program, or a child of it, listens, as soon as one does."""
         return wait_until(self._listening_port, f"{self.name} listens", self)
 
     def _listening_port(self):
-        inodes = set()
         try:
-            for fd in os.scandir(f"/proc/{self._child.pid}/fd"):
-                link = os.readlink(fd.path)
-                if link.startswith("socket:["):
-                    inodes.add(link[8:-1])
-        except OSError:  # a descriptor or the process is gone again
+            inodes = set().union(*(_sockets(pid) for pid in _family(self._child.pid)))
+        except OSError:  # a descriptor or a process is gone again
             return None
         for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]:
             fields = line.split()

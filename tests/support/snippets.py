@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The fenced blocks of the README. A comment before each says how it is run:
+"""The fenced blocks of README.md, and of the other pages. A comment before each says how it is run:
 
 <!-- run: serve -->           a command that goes on running
 <!-- run: prometheus.yml -->  added to a configuration that scrapes prometheus itself
@@ -14,6 +14,8 @@
 <!-- run: c --> python, lua   a storage, started and then written to
 <!-- run: python part -->    a part of an example, which tests/python runs
 <!-- run: ctest NAME -->      something that takes long; the ctest test NAME does it
+<!-- run: file NAME -->       a file of that name, for the commands that follow
+<!-- run: hosting ... -->     a server; see tests/python/frameworks/test_hosting.py
 """
 
 import dataclasses
@@ -31,12 +33,12 @@ class Snippet:
     text: str
 
 
-def snippets():
-    readme = (ROOT / "README.md").read_text()
-    return [Snippet(how or "", language, text) for how, language, text in _BLOCK.findall(readme)]
+def snippets(page="README.md"):
+    text = (ROOT / page).read_text()
+    return [Snippet(how or "", language, text) for how, language, text in _BLOCK.findall(text)]
 
 
-def only(how):
-    found = [s for s in snippets() if s.how == how]
-    assert len(found) == 1, f"README.md has {len(found)} blocks to run as {how}"
+def only(how, page="README.md"):
+    found = [s for s in snippets(page) if s.how == how]
+    assert len(found) == 1, f"{page} has {len(found)} blocks to run as {how}"
     return found[0]
