@@ -85,11 +85,16 @@ static void context_dealloc(PyObject *self)
 }
 
 static PyGetSetDef context_getset[] = {
-    {"tenant", context_text, NULL, "Value of the tenant header, or ''.", &tenant_getter},
-    {"path", context_text, NULL, "Path of the request.", &path_getter},
+    {"tenant", context_text, NULL,
+     "Value of the tenant header (X-Scope-OrgID unless an option says otherwise), or ''.",
+     &tenant_getter},
+    {"path", context_text, NULL, "Path of the request, without what follows the '?'.",
+     &path_getter},
     {"query_string", context_text, NULL, "What follows the '?'.", &query_string_getter},
-    {"remote_addr", context_text, NULL, "Address of the sender, or ''.", &remote_addr_getter},
-    {"user", context_text, NULL, "Authenticated user, or ''.", &user_getter},
+    {"remote_addr", context_text, NULL, "Address of the sender, as the host knows it, or ''.",
+     &remote_addr_getter},
+    {"user", context_text, NULL,
+     "Authenticated user, or '': of the web configuration, or as the host says.", &user_getter},
     {"headers", context_headers, NULL, "A dict of all headers, names in lower case.", NULL},
     {"worker", context_worker, NULL,
      "Number of the worker that serves the request, below Server's workers: one request at a time "

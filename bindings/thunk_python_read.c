@@ -138,7 +138,9 @@ static void matcher_dealloc(PyObject *self)
 static PyGetSetDef matcher_getset[] = {
     {"type", matcher_get, NULL, "'=', '!=', '=~' or '!~'.", &matcher_parts[MATCHER_TYPE]},
     {"name", matcher_get, NULL, "Label name.", &matcher_parts[MATCHER_NAME]},
-    {"value", matcher_get, NULL, "Label value or pattern.", &matcher_parts[MATCHER_VALUE]},
+    {"value", matcher_get, NULL,
+     "Label value; of =~ and !~ a pattern, which must match the whole value.",
+     &matcher_parts[MATCHER_VALUE]},
     {"set", matcher_get, NULL,
      "All values that = or =~ accepts (!= or !~ refuses), sorted; None if they cannot be listed.",
      &matcher_parts[MATCHER_SET]},
@@ -184,13 +186,13 @@ typedef struct query {
 } query;
 
 static PyStructSequence_Field hints_fields[] = {
-    {"step_ms", "Step of the range query."},
+    {"step_ms", "Step of the range query, or 0."},
     {"func", "Function or aggregation around the selector, or ''."},
     {"start_ms", "Start of the data wanted."},
     {"end_ms", "End of the data wanted."},
     {"grouping", "Label names of the aggregation."},
     {"by", "Whether grouping is 'by' (else 'without')."},
-    {"range_ms", "Range of the selector."},
+    {"range_ms", "Range of the selector, up[5m] say, or 0."},
     {NULL, NULL},
 };
 static PyStructSequence_Desc hints_desc = {
@@ -407,10 +409,13 @@ static void query_dealloc(PyObject *self)
 }
 
 static PyGetSetDef query_getset[] = {
-    {"start_ms", query_get, NULL, "First millisecond wanted.", &query_parts[QUERY_START]},
-    {"end_ms", query_get, NULL, "Last millisecond wanted.", &query_parts[QUERY_END]},
-    {"matchers", query_get, NULL, "A tuple of Matcher.", &query_parts[QUERY_MATCHERS]},
-    {"hints", query_get, NULL, "Hints, or None.", &query_parts[QUERY_HINTS]},
+    {"start_ms", query_get, NULL, "First millisecond wanted, since 1970.",
+     &query_parts[QUERY_START]},
+    {"end_ms", query_get, NULL, "Last millisecond wanted: it belongs to the range.",
+     &query_parts[QUERY_END]},
+    {"matchers", query_get, NULL, "A tuple of Matcher, all of which a series must satisfy.",
+     &query_parts[QUERY_MATCHERS]},
+    {"hints", query_get, NULL, "Hints; None if the reader gave none.", &query_parts[QUERY_HINTS]},
     {NULL, NULL, NULL, NULL, NULL},
 };
 
@@ -428,7 +433,8 @@ static PyMethodDef query_methods[] = {
 
 static PyTypeObject query_type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "prom_remote_api.Query",
-    .tp_doc = "One query of a remote read request.",
+    .tp_doc =
+        "One query of a remote read request. Of Prometheus each selector of an expression is one.",
     .tp_basicsize = sizeof(query),
     .tp_dealloc = query_dealloc,
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_DISALLOW_INSTANTIATION,

@@ -151,12 +151,12 @@ static PyObject *exemplar_labels(const pra_columns *c, size_t index)
 static PyStructSequence_Field exemplar_fields[] = {
     {"labels", "A dict of label names and values: trace_id, say."},
     {"value", "What was observed."},
-    {"timestamp", "When, in milliseconds."},
+    {"timestamp", "When, in milliseconds since 1970; 0 = not said."},
     {NULL, NULL},
 };
-static PyStructSequence_Desc exemplar_desc = {"prom_remote_api.Exemplar",
-                                              "One observation among those that made a series.",
-                                              exemplar_fields, 3};
+static PyStructSequence_Desc exemplar_desc = {
+    "prom_remote_api.Exemplar",
+    "One observation among those that made a series, with a trace to look at.", exemplar_fields, 3};
 static PyTypeObject *exemplar_type;
 
 static PyObject *exemplar_entry(const pra_columns *c, size_t index)
@@ -358,8 +358,12 @@ static void series_dealloc(PyObject *self)
 }
 
 static PyGetSetDef series_getset[] = {
-    {"labels", series_get, NULL, "A dict of label names and values.", &series_parts[SERIES_LABELS]},
-    {"samples", series_get, NULL, "A list of (timestamp_ms, value).",
+    {"labels", series_get, NULL,
+     "A dict of label names and values; '__name__' is the metric's. The same object each time.",
+     &series_parts[SERIES_LABELS]},
+    {"samples", series_get, NULL,
+     "A list of (timestamp in ms, value). A NaN may be a stale marker: is_stale(). The same object "
+     "each time.",
      &series_parts[SERIES_SAMPLES]},
     {"timestamps", series_get, NULL, "A memoryview of int64: milliseconds. No copy.",
      &series_parts[SERIES_TIMESTAMPS]},

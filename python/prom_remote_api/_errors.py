@@ -5,7 +5,14 @@ from __future__ import annotations
 
 
 class Error(Exception):
-    """The C library refused: code is one of its PRA_ERR_ numbers."""
+    """The C library refused something: bytes that cannot be decoded, a limit, an address in use …"""
+
+    code: int
+    """Which of the PRA_ERR_ numbers of pra.h."""
+    http_status: int
+    """What a client is to be answered, or 0."""
+    offset: int
+    """Where in the input, in bytes."""
 
     def __init__(self, code: int, message: str, http_status: int = 0, offset: int = 0) -> None:
         super().__init__(message)
@@ -19,4 +26,4 @@ class SinkError(Error):
 
 
 class ExpiredError(RuntimeError):
-    """An object of a request was used after the request was over."""
+    """An object of a request was used after the method that it was given to had returned."""

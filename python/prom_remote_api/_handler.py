@@ -14,25 +14,26 @@ from ._errors import Error
 
 
 class HandlerOptions(TypedDict, total=False):
-    """What Server, serve, make_asgi_app and make_wsgi_app take by name.
-
-    tenant_header: the header that names the tenant; "" = none.
-    limits: what one request may cost, by the names of pra_limits.
-    accepted_messages: versions of remote write that are taken, 1 and 2 unless said otherwise.
-    strict: refuses what is mended otherwise: unsorted labels, empty values, and the like.
-    external_labels: stand for this storage as a whole, as in Prometheus: every series has them.
-    ignored_matchers: names of labels; matchers on them are left out of queries.
-    read_delay, read_max_age: what is younger or older, in seconds, is not read.
-    """
+    """What Server, serve, make_asgi_app and make_wsgi_app take by name."""
 
     tenant_header: str
+    """The header that names the tenant, "X-Scope-OrgID" unless said otherwise; "" = none."""
     limits: Mapping[str, int] | None
+    """What one request may cost: {"max_body_bytes": 1 << 20}; the names are those of the fields of
+    pra_limits in pra.h, which says what holds for those left out."""
     accepted_messages: Iterable[int]
+    """Versions of remote write that are taken, 1 and 2 unless said otherwise; others get 415."""
     strict: bool
+    """Whether to refuse what is mended otherwise: unsorted labels, empty values, and the like."""
     external_labels: Mapping[str, str]
+    """Labels that stand for this storage as a whole, as in Prometheus: every series of an answer
+    has them, and matchers may ask for them."""
     ignored_matchers: Iterable[str]
+    """Names of labels; matchers on them are left out of queries."""
     read_delay: float
+    """Seconds; samples that are younger are not read."""
     read_max_age: float
+    """Seconds; samples that are older are not read. 0 = there is no such limit."""
 
 
 UNKNOWN_LENGTH = 0xFFFFFFFFFFFFFFFF

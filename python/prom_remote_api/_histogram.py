@@ -27,37 +27,55 @@ def is_stale(value: float) -> bool:
 
 
 class Bucket(NamedTuple):
-    """A bucket of a histogram: between lower and upper, and whether these themselves are in it."""
+    """A bucket of a histogram."""
 
     lower: float
+    """Lower bound, perhaps -inf."""
     upper: float
+    """Upper bound, perhaps inf."""
     count: float  # type: ignore[assignment]  # not the method of tuples
+    """Observations between them: of this bucket alone, not cumulative."""
     lower_inclusive: bool
+    """Whether observations of just lower are in it."""
     upper_inclusive: bool
+    """Whether observations of just upper are in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Histogram:
     """A native histogram: as a request has it, decoded from bytes, or made for an answer.
 
-    All counts are integers, or all are floats (is_float), as count is. Times are milliseconds.
-    Spans are pairs (offset, length); positive_buckets and negative_buckets are the counts of the
-    buckets that they name. With schema -53 custom_values are the upper bounds of the buckets.
+    All counts are integers, or all are floats (is_float), as count is. buckets() has the buckets
+    with their bounds; the fields are as the protocol has them.
     """
 
     timestamp: int
+    """Milliseconds since 1970."""
     count: int | float
+    """Number of observations."""
     sum: float
+    """Their sum."""
     schema: int = 0
+    """Resolution: each bucket is 2**(2**-schema) times as wide as the one before (-4 to 8); -53:
+    custom_values."""
     zero_threshold: float = 0.0
+    """Width of the zero bucket: from -zero_threshold to zero_threshold."""
     zero_count: int | float = 0
+    """Observations in the zero bucket."""
     positive_spans: Sequence[tuple[int, int]] = ()
+    """Which positive buckets there are: pairs (offset from the end of the span before, length)."""
     positive_buckets: Sequence[float] = ()
+    """Their counts, each of its own (no differences, not cumulative)."""
     negative_spans: Sequence[tuple[int, int]] = ()
+    """Likewise of the negative buckets."""
     negative_buckets: Sequence[float] = ()
+    """Likewise."""
     custom_values: Sequence[float] = ()
+    """With schema -53: upper bounds of the buckets."""
     reset_hint: ResetHint = "unknown"
+    """Whether the counter was reset before this; "gauge": it may fall."""
     start_timestamp: int = 0
+    """Since when it counts, in milliseconds; 0 = not said."""
 
     def __post_init__(self) -> None:
         for name in ("positive_buckets", "negative_buckets", "custom_values"):
@@ -94,7 +112,7 @@ class Histogram:
 
     @property
     def negative_deltas(self) -> tuple[int, ...]:
-        """Likewise."""
+        """positive_deltas of the negative buckets."""
         return self._deltas(self.negative_buckets)
 
     def buckets(self) -> Iterator[Bucket]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The types that bindings/thunk_python*.c define."""
+"""The types that bindings/thunk_python*.c define, which have their docstrings, too."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, final
@@ -12,8 +12,6 @@ from ._storage import ArrowStream, PieceLike, SampleLike, Series, SeriesLike
 
 @final
 class Context:
-    """What a storage may know about the HTTP request."""
-
     @property
     def tenant(self) -> str: ...
     @property
@@ -31,8 +29,6 @@ class Context:
 
 @final
 class Exemplar(structseq[Any], tuple[dict[str, str], float, int]):
-    """One observation among those that made a series."""
-
     __match_args__: Final = ("labels", "value", "timestamp")
     @property
     def labels(self) -> dict[str, str]: ...
@@ -43,8 +39,6 @@ class Exemplar(structseq[Any], tuple[dict[str, str], float, int]):
 
 @final
 class TimeSeries:
-    """One series of a WriteRequest."""
-
     @property
     def labels(self) -> dict[str, str]: ...
     @property
@@ -72,8 +66,6 @@ class TimeSeries:
 
 @final
 class Metadata(structseq[Any], tuple[str, str, str, str]):
-    """What a sender says about a metric family (remote write 1.0) or a series (2.0)."""
-
     __match_args__: Final = ("type", "family", "help", "unit")
     @property
     def type(self) -> str: ...
@@ -87,8 +79,6 @@ class Metadata(structseq[Any], tuple[str, str, str, str]):
     def series(self) -> int | None: ...
 
 class Table:
-    """A table of a request, for whatever takes Arrow: pyarrow.table(request.samples)."""
-
     def __len__(self) -> int: ...
     @property
     def column_names(self) -> tuple[str, ...]: ...
@@ -98,15 +88,11 @@ class Table:
 
 @final
 class MetadataTable(Table):
-    """The metadata of a request: a Table, and a sequence of Metadata."""
-
     def __getitem__(self, index: int, /) -> Metadata: ...
     def __iter__(self) -> Iterator[Metadata]: ...
 
 @final
 class WriteRequest:
-    """A decoded remote write request: a sequence of TimeSeries."""
-
     def __len__(self) -> int: ...
     def __getitem__(self, index: int, /) -> TimeSeries: ...
     def __iter__(self) -> Iterator[TimeSeries]: ...
@@ -170,8 +156,6 @@ class WriteRequest:
 
 @final
 class Matcher:
-    """One label matcher of a Query, compiled."""
-
     @property
     def type(self) -> Literal["=", "!=", "=~", "!~"]: ...
     @property
@@ -186,8 +170,6 @@ class Matcher:
 
 @final
 class Hints(structseq[Any], tuple[int, str, int, int, tuple[str, ...], bool, int]):
-    """Advice from the reader; all of it may be ignored."""
-
     __match_args__: Final = ("step_ms", "func", "start_ms", "end_ms", "grouping", "by", "range_ms")
     @property
     def step_ms(self) -> int: ...
@@ -206,8 +188,6 @@ class Hints(structseq[Any], tuple[int, str, int, int, tuple[str, ...], bool, int
 
 @final
 class Query:
-    """One query of a remote read request."""
-
     @property
     def start_ms(self) -> int: ...
     @property
@@ -218,35 +198,27 @@ class Query:
     def hints(self) -> Hints | None: ...
     def matches(self, labels: Mapping[str, str], /) -> bool: ...
     def encode(
-        self, response_types: Sequence[Literal["samples", "streamed_xor_chunks"]] = ...
+        self, response_types: Sequence[Literal["samples", "streamed_xor_chunks"]] = ("samples",)
     ) -> bytes: ...
 
 @final
 class Sink:
-    """Where the series that answer one query go."""
-
     def extend(self, series: Iterable[SeriesLike | ArrowStream] | ArrowStream, /) -> bool: ...
     def add(self, series: SeriesLike | ArrowStream, /) -> bool: ...
 
 @final
 class SeriesList:
-    """The series that a query found, before their data."""
-
     def extend(
         self, pairs: Iterable[tuple[Mapping[str, str], object]], keys: list[Any], /
     ) -> None: ...
 
 @final
 class Feed:
-    """The data of one series on their way into a sink."""
-
     def __new__(cls, samples: Iterable[SampleLike | PieceLike] | PieceLike, /) -> Self: ...
     def push(self, sink: Sink, /) -> bool: ...
 
 @final
 class Scope:
-    """How long the objects of a request may be used."""
-
     def close(self) -> None: ...
 
 def decode_read_response(

@@ -35,33 +35,40 @@ def _log(level: int, fields: str) -> None:
 
 
 class ServerOptions(HandlerOptions, total=False):
-    """What Server and serve take by name, beside what HandlerOptions says.
-
-    workers: requests that are in the storage at one time.
-    max_connections: for one more the longest idle one is closed.
-    on_error: called with the method's name and every exception that is neither Reject nor Retry;
-    by default these go to the logger "prom_remote_api".
-    grace: seconds that requests in flight have when the server stops.
-    web_config_file: TLS and passwords, in the format of Prometheus' --web.config.file.
-    bearer_token_file: tokens, a line each, of which every request must have one.
-    max_concurrent_reads: a further read waits, and then gets 503.
-    """
+    """What Server and serve take by name, beside what HandlerOptions says."""
 
     workers: int
+    """Requests that are in the storage at one time, each in a thread of its own; 8."""
     max_connections: int
+    """Connections at one time, 4096; for one more the longest idle one is closed."""
     on_error: OnError | None
+    """Called with the method's name and every exception that is neither Reject nor Retry; by
+    default these go to the logger "prom_remote_api"."""
     grace: float
+    """Seconds that requests in flight have when the server stops; 10."""
     web_config_file: str | os.PathLike[str] | None
+    """TLS and passwords, in the format of Prometheus' --web.config.file."""
     bearer_token_file: str | os.PathLike[str] | None
+    """Tokens, a line each, of which every request must have one."""
     max_concurrent_reads: int
+    """Reads at one time, 10; a further one waits up to 30 seconds, and then gets 503."""
 
 
 class Server:
     """Serves a storage from threads of its own: start() … stop(), or `with Server(…) as server`.
 
     listen: "HOST:PORT"; with port 0 any free one, see the attribute port. The other arguments are
-    explained in ServerOptions and HandlerOptions. After a fork one of the processes may start it.
+    explained in ServerOptions and HandlerOptions. Raises Error if the address is not to be had or a
+    file cannot be used, TypeError for what is no storage, ValueError for an option.
+
+    The storage is not closed: it belongs to who made it. After a fork one of the processes may
+    start the server.
     """
+
+    host: str
+    """As listen has it."""
+    port: int
+    """Where it listens, also if listen said 0."""
 
     def __init__(
         self,
@@ -101,6 +108,7 @@ class Server:
 
     @property
     def url(self) -> str:
+        """Scheme, host and port: "http://127.0.0.1:9201"."""
         return f"{self._scheme}://{self.host or 'localhost'}:{self.port}"
 
     def start(self) -> None:

@@ -18,17 +18,22 @@ if TYPE_CHECKING:
 
 class Series(NamedTuple):
     """A series in an answer, as columns: buffers or Arrow arrays of numbers (NumPy, PyArrow, Polars,
-    pandas …), or any iterable. Timestamps are integers, in milliseconds, or Arrow's timestamps and
-    NumPy's datetime64 of any unit. Nulls are refused.
+    pandas …), or any iterable. Nulls are refused.
     """
 
     labels: Mapping[str, str]
+    """Label names and values, the metric name as "__name__"."""
     timestamps: Iterable[int]
+    """Of the samples: integers, in milliseconds, or Arrow's timestamps and NumPy's datetime64 of any
+    unit."""
     values: Iterable[float]
+    """Of the samples, as many."""
     histograms: Iterable[Histogram] = ()
+    """Native histograms of the series, which have their timestamps."""
 
 
 SampleLike: TypeAlias = tuple[int, float] | Histogram
+"""A sample in an answer: (timestamp in ms, value), or a Histogram, which has its timestamp."""
 SeriesLike: TypeAlias = (
     Series
     | tuple[Mapping[str, str], Iterable[SampleLike]]
@@ -71,7 +76,10 @@ Samples: TypeAlias = Some[SampleLike | PieceLike] | PieceLike
 
 
 class Reject(Exception):
-    """Raise it to refuse a request for good (4xx): the sender drops the data."""
+    """Raise it to refuse a request for good: the sender drops the data."""
+
+    status: int
+    """Of the answer: 4xx, but not 429."""
 
     def __init__(self, message: str = "rejected by the storage", *, status: int = 400) -> None:
         super().__init__(message)
@@ -81,10 +89,12 @@ class Reject(Exception):
 
 
 class Retry(Exception):
-    """Raise it to refuse a request for now (5xx or 429): the sender tries again.
+    """Raise it to refuse a request for now: the sender tries again."""
 
-    after: seconds, sent as Retry-After in answer to a write.
-    """
+    after: int
+    """Seconds that the sender is asked to wait (Retry-After); 0 = as it likes."""
+    status: int
+    """Of the answer: 5xx or 429."""
 
     def __init__(
         self,
@@ -102,6 +112,8 @@ class Retry(Exception):
 
 class Storage:
     """Base of a backend: override what it can do; the rest is answered with 404.
+
+    A storage need not be derived from it: see StorageLike.
 
     Each method may be `def` or `async def`, whatever the others are. They are called for several
     requests at the same time: those with `def` from threads, those with `async def` on one event

@@ -79,6 +79,7 @@ class FanOut(Storage):
         raise failed or Retry()
 
     def close(self) -> None:
+        """Closes the storages that can be closed."""
         for storage in self._storages:
             if hasattr(storage, "close"):
                 storage.close()

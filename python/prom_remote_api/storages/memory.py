@@ -41,6 +41,7 @@ class MemoryStorage(Storage):
 
     def __init__(self, max_samples: int = 10_000_000) -> None:
         self.max_samples = max_samples
+        """As given; may be changed."""
         self.sample_count = 0
         """Samples, histograms and exemplars that are stored."""
         self._tenants: dict[str, dict[tuple[tuple[str, str], ...], _Series]] = {}

@@ -106,6 +106,7 @@ class SQLiteStorage(Storage):
             self._readers.append(db)
 
     def close(self) -> None:
+        """Closes the file. No method may be called after it."""
         for db in (self._writer, *self._readers):
             db.close()
 
