@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 import time
 
 import pytest
@@ -19,7 +20,7 @@ from snippets import ROOT, only, snippets
 
 PORT = 9201
 KINDS = ("serve", "prometheus.yml", "prometheus", "console", "current.yml", "current", "web.yml",
-         "certificate", "door", "door.yml", "c", "python", "python part", "lua")
+         "certificate", "door", "door.yml", "c", "python", "python asgi", "python columns", "pypi", "lua")
 
 
 def test_every_snippet_says_how_it_is_run():
@@ -139,18 +140,18 @@ def compile_c(folder, text, *packages):
     return {"LD_LIBRARY_PATH": str(pkgconfig.parent)}
 
 
-def write_one():
+def write_one(prefix=""):
     now_ms = int(time.time() * 1000)
     body = wire.write_request({"__name__": "readme", "word": "küche"}, 42.5, now_ms)
-    status, _, answer = post(PORT, "/api/v1/write", wire.HEADERS, body)
+    status, _, answer = post(PORT, f"{prefix}/api/v1/write", wire.HEADERS, body)
     assert status == 204, answer
     return now_ms
 
 
-def write_and_read_one():
-    now_ms = write_one()
+def write_and_read_one(prefix=""):
+    now_ms = write_one(prefix)
     body = wire.read_request("readme", now_ms - 1000, now_ms + 1000)
-    status, _, answer = post(PORT, "/api/v1/read", wire.HEADERS, body)
+    status, _, answer = post(PORT, f"{prefix}/api/v1/read", wire.HEADERS, body)
     assert status == 200, answer
     message = wire.uncompress(answer)
     sample = wire.write_request({"__name__": "readme", "word": "küche"}, 42.5, now_ms)
@@ -184,9 +185,37 @@ def test_script(processes, tmp_path, language):
     process.stop()
 
 
-def test_part_of_an_example():
-    example = ROOT / "python" / "examples" / "histograms_backend.py"
-    assert only("python part").text in example.read_text(), f"not what is in {example}"
+def start_python(processes, folder, how, page="README.md", arguments=("snippet.py",)):
+    """A snippet for which packages of PyPI are needed, perhaps."""
+    receivers.script("python")  # skips where the package is not built
+    (folder / "snippet.py").write_text(only(how, page).text)
+    process = processes.start("script", [sys.executable, *arguments], cwd=folder,
+                              env=receivers.interpreter_env())
+    assert process.port() == PORT
+    return process
+
+
+def test_python_asgi(processes, tmp_path):
+    server = ["-m", "uvicorn", "snippet:app", "--port", str(PORT)]
+    process = start_python(processes, tmp_path, "python asgi", arguments=server)
+    write_and_read_one("/prom")
+    process.stop()
+
+
+def test_python_columns(processes, tmp_path):
+    process = start_python(processes, tmp_path, "python columns")
+    write_one()
+    assert "readme" in process.text() and "42.5" in process.text(), process.tail()
+    assert process.stop() == 0
+
+
+def test_page_of_the_package(processes, tmp_path):
+    page = "python/README.md"
+    assert {snippet.how for snippet in snippets(page)} == {"pypi", "prometheus.yml"}
+    assert only("prometheus.yml", page).text == only("prometheus.yml").text
+    process = start_python(processes, tmp_path, "pypi", page)
+    write_and_read_one()
+    assert process.stop() == 0
 
 
 def test_embedding_example(tmp_path):

@@ -17,6 +17,7 @@ from snippets import ROOT, snippets
 from test_readme import check_console, ctest_names
 
 PAGE = "python/docs/tutorial.md"
+DOCS = ROOT / "python" / "docs"
 PORT = 9201
 RECEIVER, PROMETHEUS = f"http://127.0.0.1:{PORT}", "http://127.0.0.1:9090"
 
@@ -131,7 +132,10 @@ def test_the_tutorial(processes, tmp_path):
     assert reader.checked == {"careful", "everything", "asynchronous"}
 
 
-@pytest.mark.parametrize("page", ["README.md", PAGE, "python/docs/hosting.md"])
+PAGES = ["README.md", "python/README.md", *sorted(f"python/docs/{page.name}" for page in DOCS.glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_lines_are_short(page):
     lines = (ROOT / page).read_text().splitlines()
     long = [line for line in lines if len(line) > 120 and not line.startswith("|")]

@@ -12,7 +12,7 @@
 <!-- run: door.yml -->        added to a configuration, for writing to that command
 <!-- run: console -->         commands after "$ ", each with what it prints (numbers may differ)
 <!-- run: c --> python, lua   a storage, started and then written to
-<!-- run: python part -->    a part of an example, which tests/python runs
+<!-- run: python ... -->     likewise, with other packages around
 <!-- run: ctest NAME -->      something that takes long; the ctest test NAME does it
 <!-- run: file NAME -->       a file of that name, for the commands that follow
 <!-- run: hosting ... -->     a server; see tests/python/frameworks/test_hosting.py

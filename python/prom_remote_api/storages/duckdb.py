@@ -123,6 +123,7 @@ class DuckDBStorage(Storage):
                 yield _arrow.series(dict(found[place][0]), points)
 
     def close(self) -> None:
+        """Closes the file. No method may be called after it."""
         self._db.close()
 
     def __enter__(self) -> DuckDBStorage:

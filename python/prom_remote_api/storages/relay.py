@@ -87,6 +87,7 @@ class Relay(Storage):
         return headers
 
     def close(self) -> None:
+        """Closes the connections to the other side."""
         self._write.close()
         self._read.close()
 
