@@ -67,7 +67,7 @@ class Adapter:
         """The same for an `async def`, on the loop it is called on."""
         try:
             await self._write(ctx, request)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:  # the host cancels no write
             return self.failed("write", error)
         return DONE
 

@@ -241,11 +241,24 @@ class OwnLoop(Bridge):
     def __init__(self) -> None:
         started = threading.Event()
         self._end = asyncio.Event()
+        self._error: OSError | None = None
         self._thread = threading.Thread(
-            target=lambda: asyncio.run(self._live(started)), name="prom_remote_api", daemon=True
+            target=self._run, args=(started,), name="prom_remote_api", daemon=True
         )
         self._thread.start()
         started.wait()
+        if self._error:
+            raise self._error
+
+    def _run(self, started: threading.Event) -> None:
+        live = self._live(started)
+        try:
+            asyncio.run(live)
+        except OSError as error:  # too many open files, say: the next call tries again
+            self._error = error
+        finally:
+            live.close()
+            started.set()
 
     async def _live(self, started: threading.Event) -> None:
         super().__init__(asyncio.get_running_loop())

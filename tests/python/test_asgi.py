@@ -481,6 +481,20 @@ def test_cancelled_write_goes_on() -> None:
     assert stored == [[(1, 1.0), (2, 2.0)]] * 2
 
 
+def test_write_that_cancels_itself() -> None:
+    """What a storage waits for was cancelled: the request was not."""
+
+    async def write(ctx: pra.Context, request: pra.WriteRequest) -> None:
+        waits = asyncio.create_task(asyncio.sleep(3600))
+        waits.cancel()
+        await waits
+
+    async def main() -> None:
+        assert (await call(pra.make_asgi_app(write), scope(), WRITE)).status == 503
+
+    run(main)
+
+
 def test_cancelled_write_in_a_thread_goes_on() -> None:
     entered, leave = threading.Event(), threading.Event()
     stored: list[Any] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import prom_remote_api as pra
 import wire
 from hosts import Host, ServerHost, WsgiHost
+from prom_remote_api import _loop
 from test_server import run
 
 UP = {"__name__": "up"}
@@ -130,6 +132,28 @@ def test_generator_that_does_not_want_to_end(kind: Callable[..., Host]) -> None:
     with kind(pra.FunctionStorage(process_query=process_query), limits={"max_read_samples": 10}) as host:
         assert host.read(QUERY).status == 400
     assert given[-1] <= 20
+
+
+def test_loop_that_cannot_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The request that wanted it is told; the next one is served."""
+    errors: list[Exception] = []
+
+    async def write(ctx: pra.Context, request: pra.WriteRequest) -> None:
+        pass
+
+    def fails() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(_loop, "_own", None)
+    with WsgiHost(write, on_error=lambda _, error: errors.append(error)) as host:
+        with monkeypatch.context() as patch:
+            patch.setattr("asyncio.events.new_event_loop", fails)
+            patch.setattr("asyncio.runners.events.new_event_loop", fails)
+            assert host.write_series((UP, [(1, 1.0)])).status == 500
+        assert [type(error) for error in errors] == [OSError]
+        assert host.write_series((UP, [(1, 1.0)])).status == 204
+        assert _loop._own
+        _loop._own.stop()
 
 
 PROGRAM = """
