@@ -449,14 +449,22 @@ pra_log pra__py_log(PyObject *callable)
 
 static int find_exceptions(void)
 {
+    static const struct exception {
+        PyObject **place;
+        const char *name;
+    } all[] = {{&pra__py_error, "Error"},
+               {&pra__py_sink_error, "SinkError"},
+               {&pra__py_expired_error, "ExpiredError"}};
     PyObject *module = PyImport_ImportModule("prom_remote_api._errors");
-    if (module && !pra__py_error) {
-        pra__py_error = PyObject_GetAttrString(module, "Error");
-        pra__py_sink_error = PyObject_GetAttrString(module, "SinkError");
-        pra__py_expired_error = PyObject_GetAttrString(module, "ExpiredError");
+    int code = module ? 0 : -1;
+    for (size_t i = 0; !code && i < sizeof all / sizeof *all; i++) {
+        if (!*all[i].place) { /* once a process */
+            *all[i].place = PyObject_GetAttrString(module, all[i].name);
+        }
+        code = *all[i].place ? 0 : -1;
     }
     Py_XDECREF(module);
-    return pra__py_error && pra__py_sink_error && pra__py_expired_error ? 0 : -1;
+    return code;
 }
 
 PyObject *pra__py_check_interpreter(void)

@@ -110,13 +110,14 @@ static int append_array(pra__py_numbers *n, const struct ArrowArray *array,
 static int fill_array(pra__py_numbers *n, PyObject *pair, enum pra__py_kind column)
 {
     pra__py_elements type;
-    PyObject *first, *second;
-    if (!PyTuple_Check(pair) || !PyArg_ParseTuple(pair, "OO", &first, &second)) {
+    if (!PyTuple_Check(pair) || PyTuple_GET_SIZE(pair) != 2) {
         PyErr_SetString(PyExc_TypeError, "__arrow_c_array__ must give a pair of capsules");
         return -1;
     }
-    const struct ArrowSchema *schema = PyCapsule_GetPointer(first, "arrow_schema");
-    const struct ArrowArray *array = schema ? PyCapsule_GetPointer(second, "arrow_array") : NULL;
+    const struct ArrowSchema *schema =
+        PyCapsule_GetPointer(PyTuple_GET_ITEM(pair, 0), "arrow_schema");
+    const struct ArrowArray *array =
+        schema ? PyCapsule_GetPointer(PyTuple_GET_ITEM(pair, 1), "arrow_array") : NULL;
     if (!array) {
         return -1;
     }

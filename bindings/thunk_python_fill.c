@@ -173,11 +173,13 @@ static int add_exporter(pra__py_filler *f, PyObject *object)
 int pra__py_fill_item(pra__py_filler *f, PyObject *item)
 {
     PyObject *parts[4] = {NULL};
-    if (PyTuple_Check(item) &&
-        PyArg_ParseTuple(item, "OO|OO", &parts[0], &parts[1], &parts[2], &parts[3])) {
+    const Py_ssize_t count = PyTuple_Check(item) ? PyTuple_GET_SIZE(item) : 0;
+    if (count >= 2 && count <= 4) {
+        for (Py_ssize_t i = 0; i < count; i++) {
+            parts[i] = PyTuple_GET_ITEM(item, i);
+        }
         return add_series(f, parts);
     }
-    PyErr_Clear();
     int code = PyTuple_Check(item) ? 2 : add_exporter(f, item);
     if (code == 2) {
         PyErr_Format(PyExc_TypeError,

@@ -249,6 +249,18 @@ static int describe_buffer(const Py_buffer *buffer, pra__py_elements *out)
     return out->kind ? 0 : -1;
 }
 
+/* An object is not what it was taken for, unless memory is short or somebody interrupts. Returns
+ * 0, or -1 with an exception. */
+static int pass_over(void)
+{
+    if (PyErr_Occurred() &&
+        (PyErr_ExceptionMatches(PyExc_MemoryError) || !PyErr_ExceptionMatches(PyExc_Exception))) {
+        return -1;
+    }
+    PyErr_Clear();
+    return 0;
+}
+
 /* Returns 1 if object was such a buffer, 0 if not, -1 with an exception. unit NULL: numbers. */
 static int fill_buffer(pra__py_numbers *n, PyObject *object, enum pra__py_kind column,
                        const pra__py_elements *unit)
@@ -258,8 +270,7 @@ static int fill_buffer(pra__py_numbers *n, PyObject *object, enum pra__py_kind c
         return 0;
     }
     if (PyObject_GetBuffer(object, &n->buffer, PyBUF_FORMAT | PyBUF_STRIDES)) {
-        PyErr_Clear();
-        return 0;
+        return pass_over();
     }
     int code = describe_buffer(&n->buffer, &elements) ? 0 : 1;
     if (code && unit) {
@@ -302,8 +313,7 @@ static int fill_datetimes(pra__py_numbers *n, PyObject *object)
 {
     pra__py_elements unit = {0};
     if (datetime_unit(object, &unit)) {
-        PyErr_Clear();
-        return 0;
+        return pass_over();
     }
     PyObject *integers = PyObject_CallMethod(object, "view", "s", "int64");
     int code = integers ? fill_buffer(n, integers, PRA__PY_TIMESTAMPS, &unit) : -1;

@@ -111,19 +111,18 @@ typedef struct list {
 
 static int add_pair(pra_series_list *target, pra__py_labels *labels, PyObject *item, PyObject *keys)
 {
-    PyObject *mapping, *key;
     pra_error err = {0};
-    if (!PyTuple_Check(item) || !PyArg_ParseTuple(item, "OO", &mapping, &key)) {
+    if (!PyTuple_Check(item) || PyTuple_GET_SIZE(item) != 2) {
         PyErr_Format(PyExc_TypeError, "what select gives must be (labels, key), not %.80s",
                      Py_TYPE(item)->tp_name);
         return -1;
     }
-    if (pra__py_labels_set(labels, mapping)) {
+    if (pra__py_labels_set(labels, PyTuple_GET_ITEM(item, 0))) {
         return -1;
     }
     const uint64_t id = (uint64_t)PyList_GET_SIZE(keys);
     int code = pra_series_list_add(target, labels->items, labels->count, id, &err);
-    return code ? pra__py_sink_failed(code, &err) : PyList_Append(keys, key);
+    return code ? pra__py_sink_failed(code, &err) : PyList_Append(keys, PyTuple_GET_ITEM(item, 1));
 }
 
 static int add_pairs(pra_series_list *target, PyObject *pairs, PyObject *keys)

@@ -159,9 +159,10 @@ static PyObject *table_stream(PyObject *self, PyObject *args, PyObject *named)
 
 /* ---- other attributes */
 
-static PyObject *names_of(const struct ArrowSchema *schema)
+static PyObject *names_of(PyObject *capsule)
 {
-    PyObject *names = PyTuple_New((Py_ssize_t)schema->n_children);
+    const struct ArrowSchema *schema = PyCapsule_GetPointer(capsule, "arrow_schema");
+    PyObject *names = schema ? PyTuple_New((Py_ssize_t)schema->n_children) : NULL;
     for (int64_t i = 0; names && i < schema->n_children; i++) {
         PyObject *name = PyUnicode_FromString(schema->children[i]->name);
         if (name) {
@@ -176,12 +177,9 @@ static PyObject *names_of(const struct ArrowSchema *schema)
 static PyObject *table_column_names(PyObject *self, void *unused)
 {
     PyObject *capsule = table_schema(self, NULL);
-    PyObject *names = NULL;
+    PyObject *names = capsule ? names_of(capsule) : NULL;
     (void)unused;
-    if (capsule) {
-        names = names_of(PyCapsule_GetPointer(capsule, "arrow_schema"));
-        Py_DECREF(capsule);
-    }
+    Py_XDECREF(capsule);
     return names;
 }
 
