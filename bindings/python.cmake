@@ -38,5 +38,24 @@ foreach(name IN LISTS package)
   configure_file(${package_dir}/${name} ${python_dir}/${name} COPYONLY)
 endforeach()
 
+# Calls of CPython fail on demand in a second module, in <build>/python_faults/prom_remote_api.
+option(PRA_PY_FAULTS "build the Python module for tests/python/test_faults.py" OFF)
+if(PRA_PY_FAULTS)
+  set(faults_dir ${PROJECT_BINARY_DIR}/python_faults/prom_remote_api)
+  Python_add_library(pra_python_faults MODULE WITH_SOABI ${wrapper} ${sources} python_faults.c)
+  set_target_properties(pra_python_faults PROPERTIES
+    OUTPUT_NAME _pra LIBRARY_OUTPUT_DIRECTORY ${faults_dir} LINKER_LANGUAGE CXX)
+  target_compile_definitions(pra_python_faults PRIVATE PRA_PY_FAULTS)
+  target_include_directories(pra_python_faults PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+  target_link_libraries(pra_python_faults PRIVATE pra_server_static pra_static)
+  target_link_options(pra_python_faults PRIVATE -Wl,--exclude-libs,ALL)
+  add_dependencies(pra_python_faults pra_python) # which has SWIG write the wrapper
+  add_custom_command(TARGET pra_python_faults POST_BUILD
+    COMMAND ${CMAKE_COMMAND} -E copy ${python_dir}/pra.py ${faults_dir}/pra.py)
+  foreach(name IN LISTS package)
+    configure_file(${package_dir}/${name} ${faults_dir}/${name} COPYONLY)
+  endforeach()
+endif()
+
 install(TARGETS pra_python LIBRARY DESTINATION prom_remote_api COMPONENT python EXCLUDE_FROM_ALL)
 install(FILES ${python_dir}/pra.py DESTINATION prom_remote_api COMPONENT python EXCLUDE_FROM_ALL)

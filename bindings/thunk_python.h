@@ -16,6 +16,10 @@
 #include "pra.h"
 #include "pra_server.h"
 
+#if defined PRA_PY_FAULTS && !defined SWIGPYTHON /* that is the file SWIG writes */
+#include "python_faults.h"
+#endif
+
 /* ---- thunk_python.c: callbacks and errors */
 
 /* Adds types and exceptions to the extension module. Returns 0, or -1 with an exception. */
