@@ -485,14 +485,13 @@ def test_sqlite_keeps_connections_of_readers_that_leave(tmp_path: Path) -> None:
     with storages.SQLiteStorage(tmp_path / "samples.db") as storage:
         host = hosts.WsgiHost(storage)
         assert_written(host.write_series((UP_A, [(1, 1.0)]), (UP_B, [(1, 2.0)])))
-        connected: list[sqlite3.Connection] = []
-        connect = storage._connect
-        setattr(storage, "_connect", lambda: connected.append(connect()) or connected[-1])
+        kept = set()
         for _ in range(5):
-            rows = storage._rows("SELECT * FROM series")
+            rows: Any = storage._rows("SELECT * FROM series")
             next(rows)
             rows.close()
-        assert len(connected) == 1
+            kept.add(storage._readers[-1])
+        assert len(kept) == len(storage._readers) == 1
 
 
 class Failing(pra.Storage):
