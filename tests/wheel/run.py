@@ -116,7 +116,7 @@ def test(python: Path, version: str, wheel: Path) -> tuple[bool, str]:
     log = ""
     passed = True
     counts: Counter[str] = Counter()
-    for file in (*sorted(ROOT.glob("tests/wheel/test_*.py")), *sorted(ROOT.glob("tests/python/test_*.py"))):
+    for file in (*sorted(ROOT.glob("tests/wheel/test_*.py")), *sorted(ROOT.glob("tests/python/**/test_*.py"))):
         if file.name in ("test_install.py", "test_faults.py"):  # build a package, or want a module of their own
             continue
         command: list[str | Path] = [python, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider",
