@@ -284,6 +284,24 @@ static void a_stream_is_released_whatever_happens(void **state)
     pra_write_request_free(req);
 }
 
+static void table_that_is_too_long_is_refused(void **state)
+{
+    uint64_t random = 21;
+    pra_write_request *req = random_request(&random);
+    struct ArrowArrayStream stream;
+    pra_series_sink *sink = new_sink();
+    pra_error err = {0};
+    (void)state;
+    long_table(req, &stream);
+    struct table *t = stream.private_data;
+    t->array.length = INT64_MAX;
+    t->array.offset = INT64_MAX / 2;
+    assert_int_equal(pra_arrow_push(&stream, sink, NULL, NULL, &err), PRA_ERR_INVALID_ARG);
+    assert_non_null(strstr(err.message, "that long"));
+    pra_series_sink_free(sink);
+    pra_write_request_free(req);
+}
+
 /* Damages one thing in a table and expects that it is found. */
 static void broken_arrays_are_refused(void **state)
 {
@@ -508,6 +526,7 @@ int main(void)
         cmocka_unit_test(what_is_exported_comes_back),
         cmocka_unit_test(a_stream_is_released_whatever_happens),
         cmocka_unit_test(broken_arrays_are_refused),
+        cmocka_unit_test(table_that_is_too_long_is_refused),
         cmocka_unit_test(tables_that_are_none_are_refused),
         cmocka_unit_test(what_the_sink_says_is_returned),
         cmocka_unit_test(enough_is_said_when_all_is_taken),

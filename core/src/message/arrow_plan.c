@@ -232,9 +232,9 @@ int pra__arrow_plan_bind(struct pra__arrow_plan *p, const struct ArrowArray *tab
         return rc;
     p->rows = table->length;
     p->offset = table->offset;
-    const int64_t need = p->rows + p->offset;
     if (p->rows > INT64_MAX / 2)
         return pra__arrow_broken("(the table)", "no array is that long", err);
+    const int64_t need = p->rows + p->offset;
     if (p->rows == 0)
         return PRA_OK;
     for (int64_t i = 0; pra__arrow_bitmap(table) && i < p->rows; i++)
