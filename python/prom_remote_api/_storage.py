@@ -106,7 +106,7 @@ class Retry(Exception):
         super().__init__(message)
         if not 500 <= status < 600 and status != 429:
             raise ValueError("status of Retry must be 5xx or 429")
-        self.after = 0 if after is None else min(max(1, math.ceil(after)), 0xFFFFFFFF)
+        self.after = 0 if after is None else math.ceil(min(max(1, after), 0xFFFFFFFF))
         self.status = status
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_retry(open_host: Any, place: str, status: int) -> None:
     assert "Retry-After" not in answer.headers
 
 
-@pytest.mark.parametrize("after, header", [(7, "7"), (0.2, "1"), (1e30, str(0xFFFFFFFF)), (61.5, "62")])
+@pytest.mark.parametrize("after, header", [(7, "7"), (0.2, "1"), (1e30, str(0xFFFFFFFF)), (61.5, "62"), (math.inf, str(0xFFFFFFFF))])
 def test_retry_after(open_host: Any, after: float, header: str) -> None:
     storage = Raising("write")
     storage.error = pra.Retry(after=after, status=429)

@@ -686,6 +686,19 @@ def test_relay_of_an_answer_without_results(upstream: Upstream) -> None:
         assert read(hosts.WsgiHost(relay)) == {}
 
 
+@pytest.mark.parametrize("headers, ends", [({}, b""), ({"Transfer-Encoding": "chunked"}, b"\r\n0\r\n\r\n")])
+def test_relay_of_an_answer_that_is_too_long(
+    upstream: Upstream, headers: dict[str, str], ends: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("prom_remote_api.storages._http._MOST_BYTES", 15)
+    with storages.Relay(upstream.url) as relay:
+        host = hosts.WsgiHost(relay)
+        for size, status in ((15, 204), (16, 503), (15, 204)):
+            text = b"x" * size
+            upstream.answer = 200, headers, b"%x\r\n" % size + text + ends if headers else text
+            assert host.write_series((UP_A, [(1, 1.0)])).status == status
+
+
 def test_relay_keeps_connections(upstream: Upstream) -> None:
     with storages.Relay(upstream.url) as relay:
         host = hosts.WsgiHost(relay)

@@ -15,6 +15,10 @@ from urllib.parse import urlsplit
 from .. import Reject, Retry
 
 
+_MOST_BYTES = 1 << 28
+"""Of an answer, as max_response_bytes: it is in memory as a whole."""
+
+
 class Answer(NamedTuple):
     """Of the other server."""
 
@@ -55,7 +59,10 @@ class Endpoint:
             try:
                 connection.request("POST", self._target, body, raw)
                 response = connection.getresponse()
-                answer = Answer(response.status, response.headers, response.read())
+                answer = Answer(response.status, response.headers, _body(response))
+            except Retry:
+                connection.close()
+                raise
             except (OSError, http.client.HTTPException) as error:
                 connection.close()
                 if kept and not isinstance(error, TimeoutError):
@@ -80,6 +87,19 @@ class Endpoint:
     def close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    """All of it: only of chunks a part may be asked for, of other bodies none would be missed."""
+    size, pieces = response.length or 0, list[bytes]()
+    while size <= _MOST_BYTES:
+        if response.length is not None:
+            return response.read()
+        pieces.append(response.read(1 << 16))
+        size += len(pieces[-1])
+        if not pieces[-1]:
+            return b"".join(pieces)
+    raise Retry(f"the other side answers with more than {_MOST_BYTES} bytes")
 
 
 def _seconds(retry_after: str) -> float | None:
