@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
@@ -28,6 +27,7 @@ CREATE TABLE IF NOT EXISTS samples (series INTEGER, timestamp INTEGER, histogram
 CREATE TABLE IF NOT EXISTS exemplars (series INTEGER, timestamp INTEGER, value, labels TEXT,
     PRIMARY KEY (series, timestamp, value, labels)) WITHOUT ROWID;
 """
+_ROWS = 4096  # of a series, that are read at a time
 
 
 class SQLiteStorage(Storage):
@@ -83,26 +83,30 @@ class SQLiteStorage(Storage):
                 yield labels, number
 
     def fetch(self, ctx: Context, query: Query, key: int) -> Iterator[SampleLike]:
-        sql = "SELECT * FROM samples WHERE series = ? AND timestamp BETWEEN ? AND ? ORDER BY 2"
-        for _, timestamp, histogram, value in self._rows(sql, key, query.start_ms, query.end_ms):
-            if isinstance(value, bytes) and not histogram:
-                (value,) = struct.unpack(">d", value)
-            yield Histogram.decode(value) if histogram else (timestamp, value)
+        sql = """SELECT * FROM samples WHERE series = ? AND timestamp BETWEEN ? AND ?
+            ORDER BY timestamp LIMIT ?"""
+        timestamp, rows = query.start_ms - 1, list[Any](range(_ROWS))
+        while len(rows) == _ROWS and timestamp < query.end_ms:
+            rows = self._rows(sql, key, timestamp + 1, query.end_ms, _ROWS)
+            for _, timestamp, histogram, value in rows:
+                if isinstance(value, bytes) and not histogram:
+                    (value,) = struct.unpack(">d", value)
+                yield Histogram.decode(value) if histogram else (timestamp, value)
 
     def process_query(self, ctx: Context, query: Query) -> Iterator[SeriesLike]:
         for labels, key in self.select(ctx, query):
             yield labels, self.fetch(ctx, query, key)
 
-    def _rows(self, sql: str, *values: Any) -> Iterator[Any]:
-        """In a connection that nobody else has meanwhile: readers wait for no one."""
+    def _rows(self, sql: str, *values: Any) -> list[Any]:
+        """In a connection that nobody else has meanwhile: readers wait for no one. All at once:
+        while a reader rests nothing is open, which would keep the log from being emptied."""
         try:
             db = self._readers.pop()
         except IndexError:
             db = self._connect()
         try:
-            with contextlib.closing(db.execute(sql, values)) as rows:
-                yield from rows
-        finally:  # also when the reader has gone away
+            return db.execute(sql, values).fetchall()
+        finally:
             self._readers.append(db)
 
     def close(self) -> None:
