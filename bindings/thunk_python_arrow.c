@@ -61,8 +61,8 @@ static int describe(const struct ArrowSchema *schema, enum pra__py_kind column,
         return 0;
     }
     *out = (pra__py_elements){.size = sizeof(int64_t), .kind = 'i'};
-    if (!schema->dictionary && strncmp(format, "ts", 2) == 0 && strchr("smun", format[2]) &&
-        format[3] == ':') {
+    if (!schema->dictionary && strncmp(format, "ts", 2) == 0 && format[2] &&
+        strchr("smun", format[2]) && format[3] == ':') {
         const char unit[] = {format[2], 's'};
         return pra__py_unit(unit, *unit == 's' ? 1 : sizeof unit, out);
     }
