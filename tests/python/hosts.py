@@ -8,7 +8,7 @@ import io
 import socket
 import threading
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NamedTuple
 
@@ -254,3 +254,16 @@ HOSTS: dict[str, type[Any]] = {
     "wsgi": WsgiHost,
     "wsgi awaited": AwaitedWsgiHost,
 }
+
+
+class Does(pra.Storage):
+    """Keeps what act makes of each request."""
+
+    histograms = exemplars = True
+
+    def __init__(self, act: Callable[[pra.WriteRequest], object]) -> None:
+        self.act = act
+        self.result: Any = None
+
+    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
+        self.result = self.act(request)

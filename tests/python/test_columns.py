@@ -13,6 +13,7 @@ import pytest
 
 import prom_remote_api as pra
 import wire
+from hosts import Does
 
 A = {"__name__": "a", "job": "api"}
 B = {"__name__": "b", "job": "Österreich"}
@@ -35,17 +36,6 @@ COLUMNS: dict[str, tuple[str, Any]] = {
     "exemplar_values": ("d", [0.5, 0.5, 1.5]),
 }
 OTHERS = ("label_spans", "data", "fingerprints")
-
-
-class Does(pra.Storage):
-    histograms = exemplars = True
-
-    def __init__(self, act: Callable[[pra.WriteRequest], object]) -> None:
-        self.act = act
-        self.result: Any = None
-
-    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
-        self.result = self.act(request)
 
 
 def received(open_host: Any, act: Callable[[pra.WriteRequest], object], series: Any = SERIES) -> Any:

@@ -11,7 +11,7 @@ import pytest
 
 import prom_remote_api as pra
 import wire
-from hosts import WsgiHost
+from hosts import Does, WsgiHost
 
 A = {"__name__": "a", "job": "api"}
 B = {"__name__": "b", "job": "db"}
@@ -23,17 +23,6 @@ FULL: list[dict[str, Any]] = [
     {"labels": B, "samples": [(3000, 3.0, 30)], "metadata": (2, "how hot", "°C")},
     {"labels": {"__name__": "h"}, "histograms": [HISTOGRAM.encode()]},
 ]
-
-
-class Does(pra.Storage):
-    histograms = exemplars = True
-
-    def __init__(self, act: Callable[[pra.WriteRequest], object]) -> None:
-        self.act = act
-        self.result: Any = None
-
-    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
-        self.result = self.act(request)
 
 
 def content(request: pra.WriteRequest) -> Any:

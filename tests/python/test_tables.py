@@ -11,7 +11,7 @@ import pytest
 
 import prom_remote_api as pra
 import wire
-from hosts import HOSTS
+from hosts import HOSTS, Does
 
 A = {"__name__": "a", "job": "api"}
 B = {"__name__": "b", "instance": "Österreich:9100", "job": "db"}
@@ -235,17 +235,6 @@ PACKAGES = {
     "pandas": Package(pandas_take, pandas_columns),
     "nanoarrow": Package(nanoarrow_take, nanoarrow_columns),
 }
-
-
-class Does(pra.Storage):
-    histograms = exemplars = True
-
-    def __init__(self, act: Callable[[pra.WriteRequest], object]) -> None:
-        self.act = act
-        self.result: Any = None
-
-    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
-        self.result = self.act(request)
 
 
 def received(kind: str, act: Callable[[pra.WriteRequest], object], series: Any = SERIES) -> Any:

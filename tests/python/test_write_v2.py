@@ -9,6 +9,7 @@ import pytest
 
 import prom_remote_api as pra
 import wire
+from hosts import Does
 
 A = {"__name__": "a", "job": "api"}
 B = {"__name__": "b", "job": "api"}
@@ -22,17 +23,6 @@ FULL = [
     },
     {"labels": B, "samples": [(3000, 3.0, 30)], "metadata": (2, "", "°C")},
 ]
-
-
-class Does(pra.Storage):
-    histograms = exemplars = True
-
-    def __init__(self, act: Callable[[pra.WriteRequest], object]) -> None:
-        self.act = act
-        self.result: Any = None
-
-    def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
-        self.result = self.act(request)
 
 
 def received(open_host: Any, act: Callable[[pra.WriteRequest], object]) -> Any:
