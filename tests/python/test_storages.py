@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import email.utils
+import errno
 import functools
 import http.server
 import os
@@ -777,6 +778,19 @@ def test_parquet_after_a_crash(tmp_path: Path) -> None:
         assert len(parquet_files(tmp_path)) == 1
         assert read(host) == before
         assert other.exists() and not leftover.exists()
+
+
+def test_parquet_leaves_nothing_of_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with STORAGES["parquet"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage, on_error=lambda *_: None)
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "fsync", full)
+            assert host.write_series((UP_A, [(1, 1.0)])).status == 500
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+        assert_written(host.write_series((UP_A, [(1, 1.0)])))
 
 
 def test_parquet_is_open_to_others(tmp_path: Path) -> None:

@@ -67,12 +67,16 @@ def write(folder: Path, tables: Iterable[Any]) -> Path:
     # No dictionary of values: all NaNs would become the same one.
     encodings = {"timestamp": "DELTA_BINARY_PACKED", "value": "BYTE_STREAM_SPLIT"}
     options = {"compression": "zstd", "use_dictionary": ["name", "labels"]}
-    with open(path, "wb") as file:
-        with pq.ParquetWriter(file, _SCHEMA, column_encoding=encodings, **options) as writer:
-            for table in _collected(tables):
-                writer.write_table(table.cast(_SCHEMA))
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with open(path, "wb") as file:
+            with pq.ParquetWriter(file, _SCHEMA, column_encoding=encodings, **options) as writer:
+                for table in _collected(tables):
+                    writer.write_table(table.cast(_SCHEMA))
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:  # of a disk that is full each attempt would leave a part
+        path.unlink(missing_ok=True)
+        raise
     return path
 
 
