@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +13,12 @@ from hosts import HOSTS, Host
 # No test depends on how fast the machine is.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_collection_finish() -> None:
+    """What the imports have made is not looked at in every gc.collect() of the tests."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(params=sorted(HOSTS))

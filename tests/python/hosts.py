@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import http.client
 import io
 import socket
@@ -16,6 +17,12 @@ import uvicorn
 
 import prom_remote_api as pra
 import wire
+
+
+def repeats(number: int) -> int:
+    """How often to do what shows its faults by repetition: less often where it is slow, since a
+    sanitizer tells of the first time. The tests of the wheels have the full number."""
+    return number // 5 if hasattr(ctypes.CDLL(None), "__asan_init") else number
 
 
 class Answer(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 
 import prom_remote_api as pra
 import wire
-from hosts import Does
+from hosts import Does, WsgiHost, repeats
 
 A = {"__name__": "a", "job": "api"}
 B = {"__name__": "b", "job": "Österreich"}
@@ -246,8 +246,6 @@ def test_what_is_made_of_a_view_stays(open_host: Any, maker: str) -> None:
 
 
 def test_kept_after_the_host_is_gone() -> None:
-    from hosts import WsgiHost
-
     storage = Does(lambda request: (request.values[1:], request.data[:]))
     host = WsgiHost(storage)
     host.write_v2(*SERIES)
@@ -326,7 +324,7 @@ def test_threads_that_go_on_reading(open_host: Any) -> None:
     for thread in threads:
         thread.start()
     try:
-        for _ in range(100):
+        for _ in range(repeats(100)):
             host.write_v2({"labels": A, "samples": [(i, 1.0, 0) for i in range(50)]})
     finally:
         stop.set()
@@ -338,8 +336,6 @@ def test_threads_that_go_on_reading(open_host: Any) -> None:
 
 def test_memory_goes_when_nobody_has_it() -> None:
     """Whatever is kept of a call and dropped later, in any order."""
-    from hosts import WsgiHost
-
     storage = Does(lambda _: None)
     host = WsgiHost(storage)
     message = wire.write_request([({"__name__": "x" * 100000}, [(1, 1.0), (2, 2.0)])])

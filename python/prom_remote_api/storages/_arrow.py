@@ -7,7 +7,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import operator
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 import pyarrow as pa  # type: ignore[import-untyped]
@@ -41,11 +41,15 @@ def points(request: WriteRequest, places: Sequence[int]) -> Any:
     return pa.concat_tables([table, pa.Table.from_pylist(rows, schema=table.schema)])
 
 
-def runs(batch: Any, column: Any) -> Iterator[tuple[Any, Any]]:
-    """The rows of a batch by values of column (one for each row) that follow each other."""
+def runs(
+    batch: Any, column: Any, wanted: Callable[[Any], bool] = lambda value: True
+) -> Iterator[tuple[Any, Any]]:
+    """The rows of a batch by values of column (one for each row) that follow each other, where they
+    are wanted."""
     encoded, start = pc.run_end_encode(column), 0
     for value, end in zip(encoded.values.to_pylist(), encoded.run_ends.to_pylist()):
-        yield value, batch.slice(start, end - start)
+        if wanted(value):
+            yield value, batch.slice(start, end - start)
         start = end
 
 

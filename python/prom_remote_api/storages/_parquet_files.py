@@ -120,10 +120,12 @@ def read(
     columns = ["labels", *_arrow.POINTS]
     for batch in file.iter_batches(row_groups=parts, columns=columns) if parts else ():
         texts = batch["labels"]
-        for number, rows in _arrow.runs(batch.select(list(_arrow.POINTS)), texts.indices):
-            labels = wanted(texts.dictionary[number].as_py())
-            if labels is not None:
-                yield labels, rows
+        every = enumerate(map(wanted, texts.dictionary.to_pylist()))
+        found = {number: labels for number, labels in every if labels is not None}
+        if found:
+            points = batch.select(list(_arrow.POINTS))
+            for number, rows in _arrow.runs(points, texts.indices, found.__contains__):
+                yield found[number], rows
 
 
 def _may_have(file: Any, at: int, query: Query | None) -> bool:
