@@ -498,7 +498,7 @@ static int select_some(void *self, const pra_context *ctx, const pra_query *quer
     int rc = PRA_OK;
     (void)cursor_of(c, ctx, query);
     for (size_t id = 0; id < c->series && rc == PRA_OK; id++) {
-        const pra_label label = {S("n"), {"abcdefgh" + id, 1}};
+        const pra_label label = {S("n"), {&"abcdefgh"[id], 1}};
         rc = pra_series_list_add(list, &label, 1, id, err);
     }
     return c->series == c->fail_at ? PRA_ERR_IO : rc;
