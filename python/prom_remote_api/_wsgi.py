@@ -27,18 +27,20 @@ class _Body:
     A failure in the middle is raised to the host, which breaks the connection off.
     """
 
-    def __init__(self, exchange: pra.Exchange, exchanges: Exchanges) -> None:
+    def __init__(self, exchange: pra.Exchange, exchanges: Exchanges, is_head: bool) -> None:
         self._exchange: pra.Exchange | None = exchange
         self._exchanges = exchanges
+        self._is_head = is_head
         self._over = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        piece = _driven(self._exchange.body) if self._exchange else None
+        exchange = None if self._is_head else self._exchange
+        piece = _driven(exchange.body) if exchange else None
         if piece is None:
-            self._over = True
+            self._over = not self._is_head
             raise StopIteration
         return piece
 
@@ -77,7 +79,7 @@ class _App:
             _driven(lambda: run(exchange))
         status = exchange.status()
         start_response(f"{status} {_reason(status)}", response_headers(exchange))
-        return _Body(exchange, self._exchanges)
+        return _Body(exchange, self._exchanges, environ["REQUEST_METHOD"] == "HEAD")
 
 
 def _receive(exchange: pra.Exchange, environ: WSGIEnvironment) -> None:
@@ -90,12 +92,13 @@ def _receive(exchange: pra.Exchange, environ: WSGIEnvironment) -> None:
         environ.get("REMOTE_USER") or "",
         pra.ENDPOINT_AUTO,
     )
-    for piece in _pieces(environ):
-        if done == pra.DONE:
+    pieces = _pieces(environ)
+    while done != pra.DONE:  # or else nothing is read: the client may wait for the verdict
+        piece = next(pieces, None)
+        if piece is None:
+            exchange.end_body()
             return
         done = exchange.feed(piece)
-    if done != pra.DONE:
-        exchange.end_body()
 
 
 def _pieces(environ: Mapping[str, Any]) -> Iterator[bytes]:
