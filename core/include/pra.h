@@ -873,7 +873,8 @@ PRA_API int pra_stream_reader_finish(const pra_stream_reader *reader, pra_error 
  * one answer are given the same, until release) or until the exchange is finished (stepped). */
 typedef struct pra_context pra_context;
 
-/** Value of the tenant header (pra_handler_opts.tenant_header_cstr), or empty. */
+/** Value of the tenant header (pra_handler_opts.tenant_header_cstr), which is UTF-8, or empty. A
+ * request with another one is refused: 400. */
 PRA_API void pra_context_tenant(const pra_context *ctx, pra_str *out);
 /** Path without the query string; the query string without '?'. */
 PRA_API void pra_context_path(const pra_context *ctx, pra_str *out);

@@ -7,6 +7,7 @@
 #include "base/alloc.h"
 #include "base/error.h"
 #include "base/limits.h"
+#include "base/str.h"
 #include "message/write_request.h"
 #include "remote/http.h"
 #include "remote/read_scope.h"
@@ -205,6 +206,8 @@ int pra_exchange_begin(pra_exchange *x, const pra_request_head *head)
                            (unsigned long long)x->handler->max_head_bytes);
     if (rc)
         return pra__refuse(x, rc, "out of memory");
+    if (!pra__utf8_valid(x->context.tenant)) /* scripts and databases could not take it */
+        return pra__refuse(x, PRA_ERR_REJECT, "%s is not UTF-8", x->handler->tenant_header);
     rc = check_head(x, full.endpoint);
     if (rc == PRA_OK && x->endpoint == PRA_ENDPOINT_WRITE)
         rc = check_write_head(x);
