@@ -195,7 +195,7 @@ def test_any_time(host: hosts.Host) -> None:
 
 
 def test_tenants_are_apart(host: hosts.Host) -> None:
-    tenants = ["", "one", "two", "One", "../two", "tenant=one", "*", "a/b", "日本"]
+    tenants = ["", "one", "two", "One", "../two", "%4Fne", "tenant=one", "*", "a/b", "日本"]
     def header(tenant: str) -> Any:
         return {"X_Scope_OrgID": tenant.encode().decode("latin-1")} if tenant else {}
 
@@ -206,6 +206,8 @@ def test_tenants_are_apart(host: hosts.Host) -> None:
         expected = bits((1, float(number)), (number + 2, 1.0))
         assert read(host, **header(tenant)) == {key(UP_A): expected}
     assert read(host, X_Scope_OrgID="nobody") == {}
+    answer = host.write_series((UP_A, [(1, 1.0)]), X_Scope_OrgID="\xff")
+    assert (answer.status, answer.text) == (400, "X-Scope-OrgID is not UTF-8\n")
 
 
 def test_sent_again_changes_nothing(host: hosts.Host) -> None:
@@ -816,6 +818,32 @@ def test_parquet_long_names(tmp_path: Path) -> None:
         host = hosts.WsgiHost(storage)
         assert_written(host.write_series(({"__name__": "long" * 2000}, [(1, 1.0)]), (UP_A, [(1, 2.0)])))
         assert list(read(host, [("__name__", "=", "up")])) == [key(UP_A)]
+
+
+def test_parquet_takes_writes_beside_a_broken_file(tmp_path: Path, caplog: Any) -> None:
+    """They are stored: if they were refused, they would come again and again."""
+    with STORAGES["parquet"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        assert_written(host.write_series((UP_A, [(1, 1.0)])))
+        (broken,) = parquet_files(tmp_path)
+        content = broken.read_bytes()
+        broken.write_bytes(content[:-4])
+        for turn in range(8):
+            assert_written(host.write_series((UP_A, [(2 + turn, 1.0)])))
+        assert "cannot be merged" in caplog.text
+        assert host.read(wire.query(0, 10, [])).status == 500  # it does not look whole
+        broken.write_bytes(content)
+        assert_written(host.write_series((UP_A, [(10, 1.0)])))
+        assert len(parquet_files(tmp_path)) == 1
+        assert read(host) == {key(UP_A): bits(*((time, 1.0) for time in range(1, 11)))}
+
+
+def test_parquet_folders_differ_in_more_than_capitals() -> None:
+    """There are file systems to which A and a are the same."""
+    from prom_remote_api.storages._parquet_files import folder_of
+
+    names = ["a", "A", "%41", "é", "É", "/", "%2F", "%2f"]
+    assert len({folder_of(name).lower() for name in names}) == len(names)
 
 
 def test_parquet_refuses_names_that_no_folder_has(tmp_path: Path) -> None:

@@ -22,8 +22,15 @@ Labels: TypeAlias = list[tuple[str, str]]
 """Of one series, in their order: such lists are in the order that answers have."""
 
 _SCHEMA = pa.schema({"name": pa.string(), "labels": pa.string(), **_arrow.POINTS})
+_PLAIN = b"abcdefghijklmnopqrstuvwxyz0123456789-._~"
 _DAY_MS = 86_400_000
 _ROWS = 1 << 17
+
+
+def folder_of(tenant: str) -> str:
+    """Two tenants have two folders, also where file systems take A and a for the same."""
+    letters = (chr(b) if b in _PLAIN else f"%{b:02X}" for b in tenant.encode())
+    return "tenant=" + "".join(letters)
 
 
 def day_of(timestamp_ms: int) -> str:
@@ -97,6 +104,12 @@ def labelled(labels: Labels, points: Any) -> Any:
     name = pa.repeat(dict(labels).get("__name__", ""), len(points))
     text = pa.repeat(text_of(labels), len(points))
     return points.add_column(0, "labels", text).add_column(0, "name", name)
+
+
+def show(temporary: Path, begin: str, level: int) -> None:
+    """From now on it is read."""
+    temporary.rename(temporary.with_name(f"{begin}-{level}-{secrets.token_hex(4)}.parquet"))
+    sync(temporary.parent)
 
 
 def sync(folder: Path) -> None:

@@ -3,8 +3,9 @@
 
     DIRECTORY/tenant=NAME/day=2026-11-22/BEGIN-LEVEL-RANDOM.parquet
 
-Days are those of UTC; NAME is escaped as in URLs. The columns are name (of the metric), labels (all
-of them, as JSON), timestamp, value and histogram (null, or a blob for Histogram.decode). In DuckDB:
+Days are those of UTC; NAME is escaped as in URLs, capitals too. The columns are name (of the
+metric), labels (all of them, as JSON), timestamp, value and histogram (null, or a blob for
+Histogram.decode). In DuckDB:
 
     SELECT timestamp, value FROM read_parquet('DIRECTORY/*/*/*.parquet', hive_partitioning = true)
     WHERE day = '2026-11-22' AND name = 'up' AND (labels ->> 'job') = 'api'
@@ -17,14 +18,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import os
-import secrets
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 try:
     from . import _arrow
@@ -33,6 +33,8 @@ except ImportError as error:
     raise ImportError(f"ParquetStorage needs {error.name}: pip install pyarrow") from error
 
 from .. import Context, Query, Reject, Series, Storage, WriteRequest
+
+logger = logging.getLogger("prom_remote_api")
 
 
 class ParquetStorage(Storage):
@@ -62,7 +64,7 @@ class ParquetStorage(Storage):
             temporary = files.write(folder, [rows])
             with self._swap:
                 self._last = max(self._last + 1, time.time_ns())
-                _rename(temporary, f"{self._last:020}", 0)
+                files.show(temporary, f"{self._last:020}", 0)
             for path in (tenant, self._root, self._root.parent):  # they may be new, too
                 files.sync(path)
             self._merge_levels(folder)
@@ -92,7 +94,7 @@ class ParquetStorage(Storage):
                 self._merge(folder, sorted(folder.glob("*.parquet")), 9)
 
     def _tenant(self, ctx: Context) -> Path:
-        name = f"tenant={quote(ctx.tenant, safe='')}"
+        name = files.folder_of(ctx.tenant)
         if len(name) > 255:
             raise Reject("the name of the tenant is too long")
         return self._root / name
@@ -109,12 +111,15 @@ class ParquetStorage(Storage):
             yield opened
 
     def _merge_levels(self, folder: Path) -> None:
+        """Never fails: what the sender has sent is stored, and it must not come again."""
         if self._merging.acquire(blocking=False):  # or else another thread is at it
             try:
                 for level in range(8):
                     paths = sorted(folder.glob(f"*-{level}-*.parquet"))
                     if len(paths) >= self._max_files:
                         self._merge(folder, paths, level + 1)
+            except Exception:  # a file is broken, or the disk is full
+                logger.exception("files in %s cannot be merged", folder)
             finally:
                 self._merging.release()
 
@@ -130,20 +135,15 @@ class ParquetStorage(Storage):
             rows = _arrow.merged(files.read(one, files.labels_of) for one in opened)
             temporary = files.write(folder, (files.labelled(*one) for one in rows))
         with self._swap:
-            _rename(temporary, paths[0].name.partition("-")[0], level)
+            files.show(temporary, paths[0].name.partition("-")[0], level)
             for path in paths:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
-        """Nothing to do: no file stays open."""
+        """No file stays open."""
 
     def __enter__(self) -> ParquetStorage:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _rename(temporary: Path, begin: str, level: int) -> None:
-    temporary.rename(temporary.with_name(f"{begin}-{level}-{secrets.token_hex(4)}.parquet"))
-    files.sync(temporary.parent)
