@@ -195,7 +195,8 @@ def test_nothing_is_left(kind: type[Any], act: str, monkeypatch: pytest.MonkeyPa
     growth = [b - a for a, b in zip(before, after)]
     assert max(growth) < number // 20, growth
     if kind is WsgiHost:  # threads of a server have memory at hand
-        assert bytes_after - bytes_before < number * 16 + 8192
+        # One request more or less may be kept for the next decode.
+        assert bytes_after - bytes_before < number * 16 + 65536
 
 
 LATER = pra.Histogram(timestamp=6, count=1, zero_count=1, sum=1.0)
