@@ -568,6 +568,32 @@ def test_fanout_reads_from_the_first_that_answers() -> None:
     assert first.closed
 
 
+@pytest.mark.parametrize("awaited", [False, True])
+def test_fanout_closes_what_nobody_reads(awaited: bool) -> None:
+    """A reader may be gone as soon as there is a first series."""
+    closed = []
+
+    def rows(ctx: Any, query: Any) -> Iterator[Any]:
+        try:
+            for number in range(100):
+                yield {"n": f"{number:02}"}, [(1, 1.0)]
+        finally:
+            closed.append(True)
+
+    async def awaited_rows(ctx: Any, query: Any) -> Any:
+        try:
+            for number in range(100):
+                yield {"n": f"{number:02}"}, [(1, 1.0)]
+        finally:
+            closed.append(True)
+
+    fanout = storages.FanOut(pra.FunctionStorage(process_query=awaited_rows if awaited else rows))
+    answer: Any = fanout.process_query(None, None)  # type: ignore[arg-type]
+    answer.close()
+    assert closed == [True]
+    assert len(list(fanout.process_query(None, None))) == 100  # type: ignore[arg-type]
+
+
 def test_fanout_promises_what_all_keep() -> None:
     keeps, drops = storages.MemoryStorage(), pra.FunctionStorage(lambda ctx, request: None)
     assert storages.FanOut(keeps, keeps).histograms and not storages.FanOut(keeps, drops).histograms

@@ -75,7 +75,9 @@ class FanOut(Storage):
                 logger.warning("a storage cannot answer", exc_info=error)
                 failed = failed or error
             else:
-                return _chain(first, series)
+                rows = _chain(first, series)
+                next(rows)
+                return rows
         raise failed or Retry()
 
     def close(self) -> None:
@@ -92,7 +94,9 @@ class FanOut(Storage):
 
 
 def _chain(first: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    """To be begun by next(): closed before that, a generator would not close rest."""
     try:
+        yield
         yield from first
         yield from rest
     finally:
