@@ -662,6 +662,7 @@ def in_an_hour() -> str:
         ((503, {"Retry-After": "Fri, 31 Dec 1999 23:59:59 GMT"}, b"now"), 503, range(1, 2)),
         ((503, {"Retry-After": "IN AN HOUR"}, b"later"), 503, range(3590, 3602)),
         ((500, {"Retry-After": "soon"}, b"a bug"), 500, None),
+        ((503, {"Retry-After": "Fri, 31 Dec 9999999 23:59:59 GMT"}, b"never"), 503, None),
         ((301, {"Location": "http://elsewhere.invalid/"}, b"moved"), 502, None),
     ],
 )
@@ -682,6 +683,15 @@ def test_relay_says_what_it_was_told(upstream: Upstream, answer: Any, status: in
             told = host.read(wire.query(0, 1, ALL))
             assert told.status == status and text.decode() in told.text
     assert upstream.requests[0][0] == "/push?x=1"
+
+
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "application/x-streamed-protobuf", "text/html"])
+def test_relay_is_told_nonsense(upstream: Upstream, kind: str) -> None:
+    upstream.answer = 200, {"Content-Type": kind}, b"hello"
+    with storages.Relay(upstream.url) as relay, storages.Relay(upstream.url, upstream.url) as reader:
+        assert hosts.WsgiHost(relay).write_series((UP_A, [(1, 1.0)])).status == 204
+        told = hosts.WsgiHost(reader).read(wire.query(0, 1, ALL))
+        assert told.status == 502 and "not an answer to a read" in told.text
 
 
 def test_relay_sends_what_came(upstream: Upstream) -> None:

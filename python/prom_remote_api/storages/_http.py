@@ -107,4 +107,7 @@ def _seconds(retry_after: str) -> float | None:
     if retry_after.strip().isdecimal():
         return float(retry_after)
     date = email.utils.parsedate_tz(retry_after)
-    return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    try:
+        return max(0.0, email.utils.mktime_tz(date) - time.time()) if date else None
+    except (ValueError, OverflowError):  # of a year that there is not
+        return None

@@ -6,7 +6,8 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 
-from .. import Context, Query, Reject, Series, Storage, WriteRequest, decode_read_response
+from .. import Context, Error, Query, Reject, Retry, Series, Storage, WriteRequest
+from .. import decode_read_response
 from ._http import Endpoint
 
 _TYPES = {
@@ -76,7 +77,10 @@ class Relay(Storage):
         answer = self._read.post(query.encode(), self._headers_for(ctx) | headers)
         answer.raise_unless_fine()
         kind = answer.headers.get("Content-Type", "application/x-protobuf")
-        results = decode_read_response(answer.body, content_type=kind)
+        try:
+            results = decode_read_response(answer.body, content_type=kind)
+        except (Error, ValueError) as error:
+            raise Retry(f"not an answer to a read: {error}", status=502) from error
         return results[0] if results else ()
 
     def _headers_for(self, ctx: Context) -> dict[str, str]:
