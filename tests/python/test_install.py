@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CLEAN = {
     name: value
     for name, value in os.environ.items()
-    if name not in ("LD_PRELOAD", "ASAN_OPTIONS", "PYTHONPATH", "PYTHONMALLOC", "PYTHONDONTWRITEBYTECODE")
+    if name not in ("LD_PRELOAD", "ASAN_OPTIONS") and not name.startswith("PYTHON")
 }
 
 

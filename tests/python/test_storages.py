@@ -336,7 +336,7 @@ def test_answers_flow(kind: str, tmp_path: Path) -> None:
         host = hosts.WsgiHost(storage)
         for start in range(0, 300, 100):
             assert_written(host.write_series(*(
-                (sorted_labels("m", number=f"{number:03}"), [(t, values.random()) for t in range(500)])
+                (sorted_labels("m", number=f"{number:03}"), [(t, values.random()) for t in range(200)])
                 for number in range(start, start + 100)
             )))  # fmt: skip
         given: list[object] = []

@@ -14,7 +14,7 @@ import prom_remote_api as pra
 import wire
 from hosts import Host
 
-SERIES = 600
+SERIES = 200
 TIMES = array.array("q", range(200))
 VALUES = array.array("d", [math.sin(i) for i in range(200)])
 EXPECTED = [({"n": f"{i:05}"}, list(zip(TIMES, VALUES))) for i in range(SERIES)]
@@ -104,7 +104,7 @@ def test_failure_at_the_start(open_host: Callable[..., Host], kind: type[Any]) -
 def test_failure_in_the_middle(open_host: Callable[..., Host], kind: type[Any]) -> None:
     """The client sees that the answer is cut off."""
     errors: list[Any] = []
-    storage = kind(fails_at=500)
+    storage = kind(fails_at=150)
     host = open_host(storage, on_error=lambda *args: errors.append(args))
     with pytest.raises((http.client.HTTPException, OSError, pra.Error)):
         host.read_streamed(QUERY)
