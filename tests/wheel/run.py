@@ -56,10 +56,10 @@ def interpreters(named: list[str]) -> dict[str, str]:
     """The first usable interpreter of each version, or those named."""
     found: dict[str, str] = {}
     for path in named or candidates():
-        path = shutil.which(path) or path
+        path = shutil.which(path) or shutil.which(f"python{path}") or path
         if not os.access(path, os.X_OK):
             if named:
-                sys.exit(f"wheel: no interpreter {path}")
+                sys.exit(f"wheel: no interpreter {path} (name one as python3.11, 3.11, or by its path)")
             continue
         asked = subprocess.run([path, "-I", "-c", ASK], capture_output=True, text=True, env=ENVIRONMENT)
         implementation, _, version = asked.stdout.strip().partition(" ")
