@@ -130,12 +130,13 @@ PRA_API int pra_arrow_stream(const pra_write_request *req, int32_t table, const 
  * same labels, may stand anywhere; all rows are in memory at the end, at 16 bytes and more each.
  * - a row a series: timestamps and values, lists of the above, of equal lengths. A row at a time is
  * in memory, so large answers go this way; two rows with the same labels are not joined.
- * Labels come from a column labels (a map or list of pairs of strings, or a struct of strings)
- * and from every other column, by its name; they must be strings. Null and "" are no label; where
- * the value is null is no sample. Strings are utf8, large_utf8, string_view or dictionaries of
- * these; lists are list, large_list or fixed_size_list. limits NULL = defaults; memory from alloc
- * is within max_memory_bytes. Returns 0; PRA_DONE: all is taken, and the sink has enough, so that
- * an ordered storage keeps its next table for later (see process_query); the sink's errors;
+ * Labels come from a column labels (a map or list of pairs of strings, or a struct of strings) and
+ * from every other column, by its name; they must be strings. Columns __index_level_0__ and so on,
+ * the index without a name of a DataFrame of pandas, are passed over. Null and "" are no label;
+ * where the value is null is no sample. Strings are utf8, large_utf8, string_view or dictionaries
+ * of these; lists are list, large_list or fixed_size_list. limits NULL = defaults; memory from
+ * alloc is within max_memory_bytes. Returns 0; PRA_DONE: all is taken, and the sink has enough, so
+ * that an ordered storage keeps its next table for later (see process_query); the sink's errors;
  * PRA_ERR_INVALID_ARG: message says which column must be what; PRA_ERR_MEMORY_BUDGET;
  * PRA_ERR_CALLBACK: the stream failed, with its message. Of what came before an error series may
  * have been added.

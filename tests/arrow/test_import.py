@@ -335,6 +335,9 @@ def test_pandas():
         "job": pandas.Categorical(["a", "b", "a"]),
     })  # fmt: skip
     assert push(frame) == SERIES
+    assert push(frame.set_index(pandas.Index([7, 8, 9]))) == SERIES  # as after a filter or a join
+    assert push(frame.set_index(pandas.Index(["x", "y", "z"]))) == SERIES
+    assert push(frame.set_index("job")) == SERIES  # this index has a name: a label
 
 
 def test_nanoarrow():

@@ -75,6 +75,13 @@ static int is_null_type(const struct ArrowSchema *schema)
     return strcmp(schema->format, "n") == 0;
 }
 
+/* What pandas makes of the index of a DataFrame that was filtered or joined: row numbers. */
+static int is_unnamed_index(const struct ArrowSchema *schema)
+{
+    static const char begin[] = "__index_level_";
+    return strncmp(name_of(schema), begin, sizeof begin - 1) == 0;
+}
+
 /* A column of strings; one that is null everywhere is left out. */
 static int add_column(struct pra__arrow_plan *p, const struct ArrowSchema *of, int64_t child,
                       pra_error *err)
@@ -153,7 +160,7 @@ int pra__arrow_plan_make(struct pra__arrow_plan *p, const pra_alloc *alloc,
     for (int64_t i = 0; rc == PRA_OK && i < table->n_children; i++) {
         if (i == p->labels)
             rc = plan_labels(p, table->children[i], err);
-        else if (i != p->time && i != p->value)
+        else if (i != p->time && i != p->value && !is_unnamed_index(table->children[i]))
             rc = add_column(p, table, i, err);
     }
     return rc;
