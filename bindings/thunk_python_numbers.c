@@ -49,6 +49,18 @@ static int64_t time_of(PyObject *object)
     return overflow ? PyLong_AsLongLong(object) : time; /* for its exception */
 }
 
+/* In the place of an exception that does not say what the number is for. Returns -1. */
+static int no_number(PyObject *object, enum pra__py_kind column)
+{
+    const char *type = Py_TYPE(object)->tp_name;
+    if (column == PRA__PY_TIMESTAMPS && !PyIndex_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "a timestamp must be an int (milliseconds), not %.80s", type);
+    } else if (column == PRA__PY_VALUES && !PyNumber_Check(object)) {
+        PyErr_Format(PyExc_TypeError, "a value must be a float, not %.80s", type);
+    }
+    return -1;
+}
+
 int pra__py_numbers_push(pra__py_numbers *n, PyObject *object, enum pra__py_kind column)
 {
     int64_t time = 0;
@@ -58,7 +70,10 @@ int pra__py_numbers_push(pra__py_numbers *n, PyObject *object, enum pra__py_kind
     } else {
         value = PyFloat_CheckExact(object) ? PyFloat_AS_DOUBLE(object) : PyFloat_AsDouble(object);
     }
-    if (((time == -1 || value == -1.0) && PyErr_Occurred()) || reserve(n, 1)) {
+    if ((time == -1 || value == -1.0) && PyErr_Occurred()) {
+        return no_number(object, column);
+    }
+    if (reserve(n, 1)) {
         return -1;
     }
     void *place = (char *)n->memory + n->count++ * ELEMENT_BYTES;
