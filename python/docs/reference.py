@@ -66,7 +66,9 @@ def _add_stub(package: pdoc.doc.Module) -> None:
         known = stub.get(name)
         if known is None or member.taken_from[0] == _storage.__name__:
             continue
+        text = member.docstring
         pdoc.doc_pyi._patch_doc(member, stub)
+        member.docstring = text  # not what a base class has that stands in the stub
         if isinstance(member, pdoc.doc.Class) and isinstance(known, pdoc.doc.Class):
             for extra in member.members.keys() - known.members.keys() | {"__init__"}:
                 member.members.pop(extra, None)  # what every structseq has

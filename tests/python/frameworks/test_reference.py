@@ -57,6 +57,12 @@ def test_everything_public_has_text(pages: Any) -> None:
     assert not lacking, "\n".join(lacking)
 
 
+def test_text_of_c_is_that_of_c(pages: Any) -> None:
+    package = pages["prom_remote_api"]
+    for name in ("Context", "Exemplar", "Hints", "Metadata", "WriteRequest"):
+        assert package.get(name).docstring == inspect.getdoc(getattr(pra, name)), name
+
+
 def test_what_is_in_c_has_types(pages: Any) -> None:
     for name in pra.__all__:
         value = getattr(pra, name)
