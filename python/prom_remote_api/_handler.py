@@ -111,13 +111,19 @@ def _messages(versions: Iterable[int]) -> int:
     return bits
 
 
+def _names_of_limits() -> list[str]:
+    fields = vars(pra.Limits).items()
+    return [name for name, field in fields if isinstance(field, property) and name != "thisown"]
+
+
 def _limits(limits: Mapping[str, int] | None) -> pra.Limits | None:
     """The fields of pra_limits by name: {"max_body_bytes": 1 << 20}."""
     if not limits:
         return None
     result = pra.Limits()
+    names = _names_of_limits()
     for name, value in limits.items():
-        if name == "thisown" or not isinstance(getattr(pra.Limits, name, None), property):
-            raise ValueError(f"no such limit: {name}")
+        if name not in names:
+            raise ValueError(f"no such limit: {name} (there are: {', '.join(names)})")
         setattr(result, name, value)
     return result

@@ -112,7 +112,7 @@ def test_serve(folder: Path, what: str, output: str) -> None:
         (["my_storage:Wants"], "Wants wants arguments: name an object of it instead"),
         (["my_storage:nothing"], "NoneType has no write, process_query, read, or select and fetch"),
         (["package"], "package has no write, process_query, read, or select and fetch"),
-        (["my_storage", "--limit", "max_typos=1"], "no such limit: max_typos"),
+        (["my_storage", "--limit", "max_typos=1"], "no such limit: max_typos (there are: max_body_bytes, "),
         (["my_storage", "--limit", "max_body_bytes=-1"], ""),
         (["my_storage", "--listen", "nonsense"], "nonsense"),
         (["my_storage", "--web-config-file", "absent.yml"], "absent.yml"),
