@@ -269,7 +269,8 @@ static PyObject *request_encode(PyObject *self, PyObject *args, PyObject *named)
         return NULL;
     }
     pra_write_request *share = pra_write_request_share(r->memory->request);
-    PyObject *bytes = encode(share, version < INT32_MAX ? (int32_t)version : INT32_MAX);
+    int fits = version >= INT32_MIN && version <= INT32_MAX; /* or else it is none there is */
+    PyObject *bytes = encode(share, fits ? (int32_t)version : INT32_MAX);
     pra_write_request_free(share);
     pra__py_request_leave(r);
     return bytes;

@@ -135,7 +135,16 @@ def test_encode_for_the_wire(open_host: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "version, kind", [(3, pra.Error), (0, pra.Error), (-1, pra.Error), (1 << 40, pra.Error), ("1", TypeError), (1.0, TypeError)]
+    "version, kind",
+    [
+        (3, pra.Error),
+        (0, pra.Error),
+        (-1, pra.Error),
+        (1 << 40, pra.Error),
+        (1 - (1 << 32), pra.Error),
+        ("1", TypeError),
+        (1.0, TypeError),
+    ],
 )
 def test_encode_of_no_version(open_host: Any, version: Any, kind: type[Exception]) -> None:
     def act(request: pra.WriteRequest) -> None:
