@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import Context, Query, Reject, Retry, Storage, StorageLike, WriteRequest
 from .._loop import close, iterable, resolve
-from .._storage import methods_of
+from .._storage import methods_of, name_of
 
 logger = logging.getLogger("prom_remote_api")
 
@@ -29,7 +29,8 @@ class FanOut(Storage):
     first series hands over to the next. One that fails later fails the read, part of which may be
     gone already. A Reject ends it at once: it is about the query.
 
-    Methods may be `def` or `async def`. The storages are closed with the FanOut, if they can be.
+    A storage that answers by read, or by select and fetch, but has no process_query is refused with
+    TypeError. Methods may be `def` or `async def`. The storages are closed with the FanOut, if they can be.
     """
 
     def __init__(self, *storages: StorageLike) -> None:
@@ -38,6 +39,10 @@ class FanOut(Storage):
         readers = [one for one in storages if "process_query" in methods_of(one)]
         self._writes = [methods_of(one)["write"] for one in writers]
         self._queries = [methods_of(one)["process_query"] for one in readers]
+        for one in storages:
+            methods = methods_of(one).keys()
+            if "process_query" not in methods and methods & {"read", "select"}:
+                raise TypeError(f"{name_of(one)} has no process_query, by which FanOut reads")
         # Nothing is said to be kept that one of them drops, or to be in order that is not.
         self.histograms = all(getattr(one, "histograms", False) for one in writers)
         self.exemplars = all(getattr(one, "exemplars", False) for one in writers)
