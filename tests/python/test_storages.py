@@ -446,6 +446,15 @@ def test_memory_shows_what_it_has() -> None:
     assert storage.sample_count == 4
 
 
+def test_memory_has_no_tenants_without_data() -> None:
+    storage = storages.MemoryStorage()
+    host = hosts.WsgiHost(storage)
+    assert_written(host.write_series((UP_A, [])))
+    assert not storage._tenants
+    assert_written(host.write_series((UP_A, [(1, 1.0)])))
+    assert list(storage._tenants) == [""]
+
+
 def test_memory_is_bounded() -> None:
     storage = storages.MemoryStorage(max_samples=3)
     host = hosts.WsgiHost(storage)
@@ -592,6 +601,25 @@ def test_fanout_closes_what_nobody_reads(awaited: bool) -> None:
     answer.close()
     assert closed == [True]
     assert len(list(fanout.process_query(None, None))) == 100  # type: ignore[arg-type]
+
+
+class Selects:
+    def select(self, ctx: pra.Context, query: pra.Query) -> Any:
+        return []
+
+    def fetch(self, ctx: pra.Context, query: pra.Query, key: Any) -> Any:
+        return []
+
+
+class Reads:
+    def read(self, ctx: pra.Context, queries: Any) -> Any:
+        return []
+
+
+@pytest.mark.parametrize("other", [Selects(), Reads()])
+def test_fanout_passes_over_no_reader(other: Any) -> None:
+    with pytest.raises(TypeError, match=f"{type(other).__name__} has no process_query"):
+        storages.FanOut(storages.MemoryStorage(), other)
 
 
 def test_fanout_promises_what_all_keep() -> None:

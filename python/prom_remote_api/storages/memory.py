@@ -52,7 +52,7 @@ class MemoryStorage(Storage):
         with self._lock:
             if self.sample_count + new > self.max_samples:
                 raise Retry(f"the memory is full: {self.sample_count} samples", after=30)
-            tenant = self._tenants.setdefault(ctx.tenant, {})
+            tenant = self._tenants.get(ctx.tenant, {})
             for ts in request:
                 key = tuple(ts.labels.items())  # requests have them sorted
                 series = tenant.get(key) or _Series(dict(key))
@@ -68,6 +68,7 @@ class MemoryStorage(Storage):
                     series.exemplars.setdefault(marks, one)
                 added = len(series.points) + len(series.exemplars) - before
                 if added:
+                    self._tenants[ctx.tenant] = tenant
                     tenant[key] = series
                     self.sample_count += added
 
