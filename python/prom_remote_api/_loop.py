@@ -43,7 +43,7 @@ class Work:
         try:
             self._bridge.loop.call_soon_threadsafe(self._start)
         except RuntimeError:  # the loop is closed
-            self._drop()
+            _drop(self._awaitable)
             raise
 
     def cancel(self) -> None:
@@ -74,17 +74,19 @@ class Work:
 
     def _finish(self, task: asyncio.Task[None]) -> None:
         if not self._begun:
-            self._drop()
+            _drop(self._awaitable)
             self.error = asyncio.CancelledError()
         self._bridge.ended(self)
         self.done = True
         self._ended()
 
-    def _drop(self) -> None:
-        """A coroutine that will not be awaited."""
-        close = getattr(self._awaitable, "close", None)
-        if close:
-            close()
+
+
+def _drop(awaitable: Awaitable[Any]) -> None:
+    """A coroutine that will not be awaited."""
+    close = getattr(awaitable, "close", None)
+    if close:
+        close()
 
 
 class Pipe(Iterator[Any]):
@@ -125,6 +127,7 @@ class Pipe(Iterator[Any]):
     def _take(self) -> None:
         if self._closed:
             raise StopIteration
+        self._bridge.check_elsewhere()
         if not self._work:
             self._work = Work(self._bridge, self._pump(), self._notify)
             self._work.start()
@@ -185,8 +188,11 @@ class Bridge:
 
     def run(self, awaitable: Awaitable[Any]) -> Any:
         """Awaits it on the loop; returns or raises what came of it, in this thread."""
-        if self.is_here():
-            raise RuntimeError("a thread cannot wait for its own event loop")
+        try:
+            self.check_elsewhere()
+        except RuntimeError:
+            _drop(awaitable)
+            raise
         changed = threading.Condition()
 
         def ended() -> None:
@@ -227,6 +233,11 @@ class Bridge:
             return asyncio.get_running_loop() is self.loop
         except RuntimeError:
             return False
+
+    def check_elsewhere(self) -> None:
+        """Before a thread waits for the loop."""
+        if self.is_here():
+            raise RuntimeError("a thread cannot wait for its own event loop")
 
     def wait(self, changed: threading.Condition, reached: Callable[[], bool]) -> None:
         with changed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
 import threading
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -51,6 +52,25 @@ def test_one_loop(kind: Callable[[Any], Host]) -> None:
             assert host.read(QUERY).results == [[(UP, [(1, 1.0)])]]
     assert len(storage.loops) == len(storage.threads) == 1
     assert threading.get_ident() not in storage.threads
+
+
+@pytest.mark.filterwarnings("error")
+def test_the_loop_does_not_wait_for_itself() -> None:
+    """And what will not be awaited is closed."""
+    storage = Places()
+    asked: list[str] = []
+    query: Any = None
+
+    async def write(ctx: pra.Context, request: pra.WriteRequest) -> None:
+        coroutine = storage.write(ctx, request)
+        pipe = _loop.iterable(storage.process_query(ctx, query))
+        for call in (lambda: _loop.resolve(coroutine), lambda: next(pipe)):
+            with pytest.raises(RuntimeError, match="cannot wait for its own event loop"):
+                call()
+        asked.append(inspect.getcoroutinestate(coroutine))
+
+    assert WsgiHost(write).write_series((UP, [(1, 1.0)])).status == 204
+    assert asked == [inspect.CORO_CLOSED]
 
 
 def test_requests_meet_on_the_loop() -> None:
