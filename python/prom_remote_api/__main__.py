@@ -11,15 +11,16 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import Error, serve
+from . import Error
 from . import __version__ as version
 from ._loop import resolve
+from ._server import Server, log_to_stderr, run
 
 _SERVE = """\
 Serves a storage until SIGTERM or Ctrl-C; then its close() is called, if it has one. The storage is
 the OBJECT of that name in MODULE: an object, a class (which is called without arguments), or a
 function, which takes writes. Without :OBJECT the module itself is the storage. Modules are looked
-for in the current folder, too."""
+for in the current folder, too (not with python -P)."""
 
 
 class _Wrong(Exception):
@@ -127,7 +128,8 @@ def _add_handler(group: argparse._ArgumentGroup) -> None:
 def _load(path: str) -> Any:
     """The storage that MODULE[:OBJECT] names."""
     name, _, attributes = path.partition(":")
-    sys.path.insert(0, os.getcwd())
+    if not getattr(sys.flags, "safe_path", sys.flags.isolated):  # the former since Python 3.11
+        sys.path.insert(0, os.getcwd())
     found: Any = _import(name)
     for attribute in attributes.split(".") if attributes else ():
         if not hasattr(found, attribute):
@@ -173,11 +175,17 @@ def _options(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _serve(storage: Any, options: dict[str, Any]) -> None:
+def _server(storage: Any, options: dict[str, Any]) -> Server:
     try:
-        serve(storage, **options)
+        return Server(storage, **options)
     except (TypeError, ValueError, OverflowError) as error:  # of the storage's form, or an option
         raise _Wrong(str(error)) from None
+
+
+def _serve(storage: Any, options: dict[str, Any]) -> None:
+    log_to_stderr()
+    try:
+        run(_server(storage, options))
     finally:
         close = getattr(storage, "close", None)
         if callable(close):

@@ -179,9 +179,17 @@ def serve(
 
     Logs to stderr unless logging is set up already.
     """
+    log_to_stderr()
+    run(Server(storage, listen, **options))
+
+
+def log_to_stderr() -> None:
     if not logger.hasHandlers():
         logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    server = Server(storage, listen, **options)
+
+
+def run(server: Server) -> None:
+    """From its start to SIGTERM or Ctrl-C."""
     try:
         with _signals_set(server._stopped):  # before anyone knows that it runs
             server.start()

@@ -135,6 +135,24 @@ def test_mistake_in_the_module(folder: Path) -> None:
     assert "broken.py" in errors and "that_is_missing" in errors
 
 
+def test_mistake_while_it_serves(folder: Path) -> None:
+    """So does that of what is no mistake of the caller's."""
+    patch = "def start(server): raise ValueError('a bug')\nprom_remote_api.Server.start = start\n"
+    (folder / "patched.py").write_text(f"import prom_remote_api\n{patch}def write(ctx, request): pass\n")
+    process = start(folder, "serve", "patched", "--listen", "127.0.0.1:0")
+    errors = process.communicate()[1]
+    assert process.returncode == 1
+    assert "Traceback" in errors and "ValueError: a bug" in errors
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="there is no -P")
+def test_safe_path(folder: Path) -> None:
+    """The current folder is not looked in if the interpreter was told not to."""
+    command = [sys.executable, "-P", "-m", "prom_remote_api", "serve", "my_storage:nothing"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, "prom_remote_api: there is no module my_storage\n")
+
+
 @pytest.mark.parametrize("arguments", [[], ["bench"], ["serve"], ["serve", "m", "--typo"], ["serve", "m", "--limit", "x"]])
 def test_wrong_arguments(folder: Path, arguments: list[str]) -> None:
     process = start(folder, *arguments)
