@@ -40,8 +40,8 @@ class FanOut(Storage):
         self._writes = [methods_of(one)["write"] for one in writers]
         self._queries = [methods_of(one)["process_query"] for one in readers]
         for one in storages:
-            methods = methods_of(one).keys()
-            if "process_query" not in methods and methods & {"read", "select"}:
+            known = methods_of(one)
+            if "process_query" not in known and known.keys() & {"read", "select"}:
                 raise TypeError(f"{name_of(one)} has no process_query, by which FanOut reads")
         # Nothing is said to be kept that one of them drops, or to be in order that is not.
         self.histograms = all(getattr(one, "histograms", False) for one in writers)
