@@ -825,6 +825,16 @@ def test_parquet_has_few_files(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("samples/*/*/*.tmp"))
 
 
+def test_parquet_opens_few_files(tmp_path: Path) -> None:
+    storage = storages.ParquetStorage(tmp_path, max_open=2)
+    host = hosts.WsgiHost(storage)
+    for day in range(3):
+        assert_written(host.write_series((UP_A, [(day * 86_400_000, 1.0)])))
+    answer = host.read(wire.query(0, LAST, ALL))
+    assert answer.status == 400 and "ask for a shorter time" in answer.text
+    assert host.read(wire.query(0, 86_400_000, ALL)).results == [[(UP_A, [(0, 1.0), (86_400_000, 1.0)])]]
+
+
 def test_parquet_after_a_crash(tmp_path: Path) -> None:
     """Between the two steps of a merge rows are in two files; and there may be half a file."""
     with STORAGES["parquet"](tmp_path) as storage:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import resource
 import secrets
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -119,6 +120,12 @@ def sync(folder: Path) -> None:
         os.fsync(number)
     finally:
         os.close(number)
+
+
+def most_open(wanted: int) -> int:
+    """Of the files that the process may have open, half are for others."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return wanted if most == resource.RLIM_INFINITY else min(wanted, most // 2)
 
 
 def open_file(path: Path) -> Any:

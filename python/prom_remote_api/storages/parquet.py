@@ -42,16 +42,22 @@ class ParquetStorage(Storage):
 
     A request becomes a file (of each day in it), which is complete, synced and renamed before write
     returns. As soon as max_files files of one level are in a folder they are merged into one of the
-    next level, so there are never many; compact() makes it one for each day. Of two values for one
+    next level, so there are never many; compact() makes it one for each day. Merging happens inside
+    the write that makes a folder full, which takes that much longer: it reads and writes all rows
+    of those files, and others go on. A read of more than max_open files is refused with Reject, or
+    of more than half of those that the process may have open. Of two values for one
     time in one series the first stays; the sender is not told. Processes may share a directory.
     """
 
     histograms = ordered = True
 
-    def __init__(self, directory: str | os.PathLike[str], *, max_files: int = 32) -> None:
+    def __init__(
+        self, directory: str | os.PathLike[str], *, max_files: int = 32, max_open: int = 400
+    ) -> None:
         self._root = Path(directory).absolute()
         self._root.mkdir(parents=True, exist_ok=True)
         self._max_files = max_files
+        self._max_open = max_open
         self._last = 0  # the number in the name of a file, by which they are in order
         self._swap = threading.Lock()  # held while files are renamed, removed or opened
         self._merging = threading.Lock()
@@ -107,6 +113,8 @@ class ParquetStorage(Storage):
             while opened is None:
                 with self._swap, contextlib.suppress(FileNotFoundError):  # by another process
                     paths = sorted(path for one in folders for path in one.glob("*.parquet"))
+                    if len(paths) > files.most_open(self._max_open):
+                        raise Reject(f"{len(paths)} files: ask for a shorter time, or compact()")
                     opened = [stack.enter_context(files.open_file(path)) for path in paths]
             yield opened
 
