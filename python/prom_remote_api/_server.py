@@ -121,7 +121,8 @@ class Server:
     def stop(self) -> None:
         """Finishes what is in flight (up to grace seconds) and closes. More than once is fine.
 
-        Not to be called by the storage itself: it would wait for its own request.
+        A method of the storage that does not return is waited for. Not to be called by the storage
+        itself: it would wait for its own request.
         """
         with self._lock:
             server, self._server = self._server, None

@@ -11,6 +11,7 @@ import http.server
 import os
 import random
 import signal
+import socket
 import sqlite3
 import ssl
 import subprocess
@@ -720,6 +721,24 @@ def test_relay_is_told_nonsense(upstream: Upstream, kind: str) -> None:
         assert hosts.WsgiHost(relay).write_series((UP_A, [(1, 1.0)])).status == 204
         told = hosts.WsgiHost(reader).read(wire.query(0, 1, ALL))
         assert told.status == 502 and "not an answer to a read" in told.text
+
+
+@pytest.mark.parametrize("head", [b"", b"HTTP/1.1 200", b"HTTP/1.1 204 No Content\r\n"])
+def test_relay_is_told_half_of_it(head: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(head)
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        with storages.Relay(f"http://127.0.0.1:{server.getsockname()[1]}") as relay:
+            told = hosts.WsgiHost(relay).write_series((UP_A, [(1, 1.0)]))
+        thread.join()
+    assert told.status == 503 and "does not answer" in told.text
 
 
 def test_relay_sends_what_came(upstream: Upstream) -> None:

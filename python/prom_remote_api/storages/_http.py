@@ -59,6 +59,8 @@ class Endpoint:
             try:
                 connection.request("POST", self._target, body, raw)
                 response = connection.getresponse()
+                if not response.headers:  # http.client takes a head that breaks off for a whole one
+                    raise http.client.HTTPException("an answer without headers")
                 answer = Answer(response.status, response.headers, _body(response))
             except Retry:
                 connection.close()
