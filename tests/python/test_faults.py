@@ -476,9 +476,9 @@ CANNOT_FAIL = {
     "PyBuffer_Release", "PyBytes_AS_STRING", "PyDict_Check", "PyDict_CheckExact", "PyDict_GET_SIZE", "PyDict_Next",
     "PyFloat_AS_DOUBLE", "PyFloat_Check", "PyFloat_CheckExact", "PyGen_CheckExact", "PyIndex_Check",
     "PyInterpreterState_Get", "PyInterpreterState_Main", "PyList_CheckExact", "PyList_GET_ITEM", "PyList_GET_SIZE",
-    "PyList_SET_ITEM", "PyLong_Check", "PyLong_CheckExact", "PyMem_Free", "PyOS_strnicmp", "PyObject_CheckBuffer",
-    "PyObject_GC_Del", "PyObject_GC_Track", "PyObject_GC_UnTrack", "PyObject_TypeCheck", "PySequence_Check",
-    "PySequence_Fast_GET_ITEM", "PySequence_Fast_GET_SIZE", "PyTuple_Check", "PyTuple_CheckExact", "PyTuple_GET_ITEM",
+    "PyList_SET_ITEM", "PyLong_Check", "PyLong_CheckExact", "PyMem_Free", "PyNumber_Check", "PyOS_strnicmp",
+    "PyObject_CheckBuffer", "PyObject_GC_Del", "PyObject_GC_Track", "PyObject_GC_UnTrack", "PyObject_TypeCheck",
+    "PySequence_Check", "PySequence_Fast_GET_ITEM", "PySequence_Fast_GET_SIZE", "PyTuple_Check", "PyTuple_CheckExact", "PyTuple_GET_ITEM",
     "PyTuple_GET_SIZE", "PyTuple_SET_ITEM", "PyType_Check", "PyUnicode_1BYTE_DATA", "PyUnicode_Check",
     "PyUnicode_GET_LENGTH", "PyUnicode_IS_COMPACT_ASCII", "PyBool_FromLong", "PyVarObject_HEAD_INIT",
     # Given str objects these cannot, and we give no others.
