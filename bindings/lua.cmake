@@ -1,44 +1,100 @@
-# The Lua module prom_remote_api. <build>/lua is laid out as Lua's paths want it:
-#   LUA_PATH='<build>/lua/?/init.lua;;' LUA_CPATH='<build>/lua/?.so;;' lua ...
-# works without installing.
+# The Lua module prom_remote_api, once per Lua version found. What is built is laid out as Lua's
+# paths want it, and works without installing:
+#   LUA_PATH='<build>/lua/share/?.lua;<build>/lua/share/?/init.lua;;' LUA_CPATH='<build>/lua/5.4/?.so;;' lua5.4 ...
+# What is built for 5.1 loads in LuaJIT too.
 if(NOT TARGET pra_server_static)
   message(FATAL_ERROR "PRA_LUA needs PRA_SERVER")
 endif()
-pkg_search_module(LUA REQUIRED IMPORTED_TARGET GLOBAL lua5.4 lua-5.4 lua54 lua>=5.4)
 find_package(Threads REQUIRED)
-set(PRA_LUA_LUADIR ${CMAKE_INSTALL_DATADIR}/lua/5.4 CACHE STRING "where Lua modules go")
-set(PRA_LUA_LIBDIR lib/lua/5.4 CACHE STRING "where Lua modules in C go")
+set(PRA_LUA_VERSIONS "5.1;5.2;5.3;5.4" CACHE STRING "versions of Lua to build for, where found")
+set(PRA_LUA_HOST 5.4 CACHE STRING "the version that runs the scripts of `pra serve --storage=lua:FILE`")
+set(PRA_LUA_SHARE_DIR ${CMAKE_INSTALL_DATADIR}/lua CACHE STRING "where Lua modules go, below it 5.1 ...")
+set(PRA_LUA_LIB_DIR lib/lua CACHE STRING "where Lua modules in C go, below it 5.1 ...")
+set(lua_source ${PROJECT_SOURCE_DIR}/lua)
+set(lua_build ${PROJECT_BINARY_DIR}/lua)
+
+# ---- the modules written in Lua, the same for all
+
+file(GLOB_RECURSE lua_modules CONFIGURE_DEPENDS RELATIVE ${lua_source} ${lua_source}/prom_remote_api/*.lua)
+foreach(module IN LISTS lua_modules)
+  get_filename_component(folder ${lua_build}/share/${module} DIRECTORY)
+  file(MAKE_DIRECTORY ${folder})
+  file(CREATE_LINK ${lua_source}/${module} ${lua_build}/share/${module} SYMBOLIC)
+endforeach()
+
+# ---- the module in C
 
 pra_swig(lua wrapper -module prom_remote_api_core)
-# The module does without liblua: the interpreter that loads it has the functions.
-add_library(pra_lua_objects OBJECT thunk_lua.c lua_views.c lua_series.c lua_histogram.c ${wrapper})
-get_target_property(lua_includes PkgConfig::LUA INTERFACE_INCLUDE_DIRECTORIES)
-target_include_directories(pra_lua_objects PUBLIC
-  ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include)
-target_include_directories(pra_lua_objects SYSTEM PUBLIC ${lua_includes})
-target_compile_definitions(pra_lua_objects PRIVATE _GNU_SOURCE)
+add_custom_target(pra_lua_wrapper DEPENDS ${wrapper})
+add_custom_target(pra_lua ALL)
 
-add_library(pra_lua MODULE $<TARGET_OBJECTS:pra_lua_objects>)
-target_link_libraries(pra_lua PRIVATE pra_server_static pra_static Threads::Threads)
-target_link_options(pra_lua PRIVATE -Wl,--exclude-libs,ALL)
-set_target_properties(pra_lua PROPERTIES PREFIX "" OUTPUT_NAME core LINKER_LANGUAGE CXX
-  LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lua/prom_remote_api)
-file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/lua/prom_remote_api)
-file(CREATE_LINK ${PROJECT_SOURCE_DIR}/lua/prom_remote_api/init.lua
-     ${PROJECT_BINARY_DIR}/lua/prom_remote_api/init.lua SYMBOLIC)
+# pra_lua_for(<version>): pra_lua<version>, and pra_lua<version>_objects, which need an interpreter.
+function(pra_lua_for version)
+  string(REPLACE . "" short ${version})
+  pkg_search_module(LUA${short} IMPORTED_TARGET GLOBAL lua${version} lua-${version} lua${short})
+  if(NOT LUA${short}_FOUND)
+    return()
+  endif()
+  set(objects pra_lua${version}_objects)
+  add_library(${objects} OBJECT
+    thunk_lua.c lua_views.c lua_series.c lua_histogram.c lua_integer.c ${wrapper})
+  add_dependencies(${objects} pra_lua_wrapper)
+  target_include_directories(${objects} PUBLIC
+    ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include)
+  # Not liblua: the interpreter that loads the module has the functions.
+  target_include_directories(${objects} SYSTEM PUBLIC ${LUA${short}_INCLUDE_DIRS})
+  target_compile_definitions(${objects} PRIVATE _GNU_SOURCE)
 
-# For programs that run scripts: the module, and an interpreter to run it in.
-set(module ${PROJECT_SOURCE_DIR}/lua/prom_remote_api/init.lua)
-set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${module})
-file(READ ${module} bytes HEX)
-string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
-file(CONFIGURE OUTPUT lua/lua_module.inc CONTENT "${bytes}")
-add_library(pra_lua_host STATIC lua_host.c $<TARGET_OBJECTS:pra_lua_objects>)
+  add_library(pra_lua${version} MODULE $<TARGET_OBJECTS:${objects}>)
+  target_link_libraries(pra_lua${version} PRIVATE pra_server_static pra_static Threads::Threads)
+  target_link_options(pra_lua${version} PRIVATE -Wl,--exclude-libs,ALL)
+  set_target_properties(pra_lua${version} PROPERTIES PREFIX "" OUTPUT_NAME core LINKER_LANGUAGE CXX
+    LIBRARY_OUTPUT_DIRECTORY ${lua_build}/${version}/prom_remote_api)
+  add_dependencies(pra_lua pra_lua${version})
+  set(built ${built} ${version} PARENT_SCOPE)
+
+  install(DIRECTORY ${lua_source}/prom_remote_api DESTINATION ${PRA_LUA_SHARE_DIR}/${version}
+          FILES_MATCHING PATTERN *.lua)
+  install(TARGETS pra_lua${version} LIBRARY DESTINATION ${PRA_LUA_LIB_DIR}/${version}/prom_remote_api)
+endfunction()
+
+set(built)
+foreach(version IN LISTS PRA_LUA_VERSIONS)
+  pra_lua_for(${version})
+endforeach()
+if(NOT built)
+  message(FATAL_ERROR "no Lua of ${PRA_LUA_VERSIONS} found (Debian: liblua5.4-dev)")
+endif()
+list(JOIN built " " text)
+message(STATUS "Lua versions: ${text}")
+set_property(GLOBAL PROPERTY PRA_LUA_BUILT ${built})
+if(5.1 IN_LIST built) # for LuaJIT's FFI
+  file(MAKE_DIRECTORY ${lua_build}/5.1/prom_remote_api)
+  file(CREATE_LINK ${PROJECT_BINARY_DIR}/core/libpra.so ${lua_build}/5.1/prom_remote_api/libpra.so SYMBOLIC)
+  add_dependencies(pra_lua pra)
+endif()
+
+# ---- for programs that run scripts: the modules, and an interpreter to run them in
+
+if(NOT PRA_LUA_HOST IN_LIST built)
+  return()
+endif()
+string(REPLACE . "" short ${PRA_LUA_HOST})
+set(text)
+foreach(module IN LISTS lua_modules)
+  if(module MATCHES "/(ffi|nginx|cdef)[^/]*$")
+    continue() # of LuaJIT
+  endif()
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${lua_source}/${module})
+  string(REGEX REPLACE "(/init)?[.]lua$" "" name ${module})
+  string(REPLACE / . name ${name})
+  file(READ ${lua_source}/${module} bytes HEX)
+  string(REGEX REPLACE "(..)" "0x\\1," bytes "${bytes}")
+  string(APPEND text "{\"${name}\", (const unsigned char[]){${bytes}0}},\n")
+endforeach()
+file(CONFIGURE OUTPUT lua/lua_modules.inc CONTENT "${text}")
+add_library(pra_lua_host STATIC lua_host.c $<TARGET_OBJECTS:pra_lua${PRA_LUA_HOST}_objects>)
 target_include_directories(pra_lua_host PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}
                            PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/lua)
 target_link_libraries(pra_lua_host PUBLIC pra_server_static pra_static
-                      PRIVATE PkgConfig::LUA Threads::Threads)
-
-install(FILES ${PROJECT_SOURCE_DIR}/lua/prom_remote_api/init.lua
-        DESTINATION ${PRA_LUA_LUADIR}/prom_remote_api)
-install(TARGETS pra_lua LIBRARY DESTINATION ${PRA_LUA_LIBDIR}/prom_remote_api)
+                      PRIVATE PkgConfig::LUA${short} Threads::Threads)

@@ -16,14 +16,14 @@ static void set_count(lua_State *L, const char *name, uint64_t bits, int is_floa
     if (is_float) {
         lua_pushnumber(L, number);
     } else {
-        lua_pushinteger(L, (lua_Integer)bits);
+        pra__lua_push_uint64(L, bits);
     }
     lua_setfield(L, -2, name);
 }
 
-static void set_integer(lua_State *L, const char *name, lua_Integer value)
+static void set_integer(lua_State *L, const char *name, int64_t value)
 {
-    lua_pushinteger(L, value);
+    pra__lua_push_int64(L, value);
     lua_setfield(L, -2, name);
 }
 
@@ -69,7 +69,7 @@ static void set_sums(lua_State *L, const char *name, const int64_t *deltas, pra_
     lua_createtable(L, (int)range.count, 0);
     for (uint32_t i = 0; i < range.count; i++) {
         sum += (uint64_t)deltas[range.start + i];
-        lua_pushinteger(L, (lua_Integer)sum);
+        pra__lua_push_uint64(L, sum);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, name);
@@ -102,6 +102,10 @@ void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra
         set_integer(L, "start_timestamp", h->start_timestamp_ms);
     }
     set_integer(L, "schema", h->schema);
+    if (is_float) { /* before 5.3 the numbers themselves do not say it */
+        lua_pushboolean(L, 1);
+        lua_setfield(L, -2, "is_float");
+    }
     set_count(L, "count", h->count_bits, is_float);
     set_count(L, "zero_count", has_zero ? h->zero_count_bits : 0, is_float);
     lua_pushnumber(L, h->sum);
@@ -154,13 +158,12 @@ static void get_lists(lua_State *L, int index, list *lists)
     }
 }
 
-static lua_Integer integer_field(lua_State *L, int index, const char *name, lua_Integer min,
-                                 lua_Integer max)
+static int64_t integer_field(lua_State *L, int index, const char *name, int64_t min, int64_t max)
 {
     int exact = 1;
-    lua_Integer value = 0;
+    int64_t value = 0;
     if (lua_getfield(L, index, name) != LUA_TNIL) {
-        value = lua_tointegerx(L, -1, &exact);
+        exact = pra__lua_to_int64(L, -1, &value);
     }
     if (!exact || value < min || value > max) {
         (void)wrong(L, name);
@@ -185,12 +188,16 @@ static double number_field(lua_State *L, int index, const char *name, int needed
 
 static uint64_t count_field(lua_State *L, int index, const char *name, int is_float)
 {
-    if (!is_float) {
-        return (uint64_t)integer_field(L, index, name, 0, LUA_MAXINTEGER);
+    uint64_t bits = 0;
+    if (is_float) {
+        double number = number_field(L, index, name, 0);
+        memcpy(&bits, &number, sizeof bits);
+        return bits;
     }
-    double number = number_field(L, index, name, 0);
-    uint64_t bits;
-    memcpy(&bits, &number, sizeof bits);
+    if (lua_getfield(L, index, name) != LUA_TNIL && !pra__lua_to_uint64(L, -1, &bits)) {
+        (void)wrong(L, name);
+    }
+    lua_pop(L, 1);
     return bits;
 }
 
@@ -238,15 +245,25 @@ static void fill_numbers(lua_State *L, const list *l)
     }
 }
 
+/* Sums of deltas wrap around, so that a count may be negative, too. */
+static int to_bucket(lua_State *L, uint64_t *out)
+{
+    int64_t value;
+    if (!pra__lua_to_int64(L, -1, &value)) {
+        return pra__lua_to_uint64(L, -1, out);
+    }
+    *out = (uint64_t)value;
+    return 1;
+}
+
 static void fill_deltas(lua_State *L, const list *l)
 {
     int64_t *deltas = l->items;
     uint64_t before = 0;
     for (uint32_t i = 0; i < l->count; i++) {
-        int exact;
+        uint64_t now;
         (void)lua_rawgeti(L, l->index, (lua_Integer)i + 1);
-        uint64_t now = (uint64_t)lua_tointegerx(L, -1, &exact);
-        if (!exact) {
+        if (!to_bucket(L, &now)) {
             (void)wrong(L, l->name);
         }
         deltas[i] = (int64_t)(now - before);
@@ -258,15 +275,17 @@ static void fill_deltas(lua_State *L, const list *l)
 static void fill_numbers_of(lua_State *L, int index, pra_histogram *h)
 {
     int type = lua_getfield(L, index, "count");
-    const int is_float = type == LUA_TNUMBER && !lua_isinteger(L, -1);
-    if (type != LUA_TNUMBER) {
+    int is_float = type == LUA_TNUMBER && !lua_isinteger(L, -1);
+    if (type == LUA_TNIL) {
         (void)wrong(L, "count");
     }
-    lua_pop(L, 1);
+    if (lua_getfield(L, index, "is_float") != LUA_TNIL) {
+        is_float = lua_toboolean(L, -1);
+    }
+    lua_pop(L, 2);
     *h = (pra_histogram){.flags = is_float ? PRA_HISTOGRAM_FLOAT | PRA_HISTOGRAM_ZERO_FLOAT : 0};
-    h->timestamp_ms = integer_field(L, index, "timestamp", LUA_MININTEGER, LUA_MAXINTEGER);
-    h->start_timestamp_ms =
-        integer_field(L, index, "start_timestamp", LUA_MININTEGER, LUA_MAXINTEGER);
+    h->timestamp_ms = integer_field(L, index, "timestamp", INT64_MIN, INT64_MAX);
+    h->start_timestamp_ms = integer_field(L, index, "start_timestamp", INT64_MIN, INT64_MAX);
     h->schema = (int32_t)integer_field(L, index, "schema", INT32_MIN, INT32_MAX);
     h->count_bits = count_field(L, index, "count", is_float);
     h->zero_count_bits = count_field(L, index, "zero_count", is_float);
@@ -413,9 +432,8 @@ static int histogram_decode(lua_State *L)
 /* histogram_bound(schema, index) */
 static int histogram_bound(lua_State *L)
 {
-    lua_Integer schema = luaL_checkinteger(L, 1), index = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, schema >= INT32_MIN && schema <= INT32_MAX, 1, "no schema");
-    luaL_argcheck(L, index >= INT32_MIN && index <= INT32_MAX, 2, "no bucket");
+    int64_t schema = pra__lua_check_int64(L, 1, INT32_MIN, INT32_MAX);
+    int64_t index = pra__lua_check_int64(L, 2, INT32_MIN, INT32_MAX);
     lua_pushnumber(L, pra_histogram_bound((int32_t)schema, (int32_t)index));
     return 1;
 }

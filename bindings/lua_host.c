@@ -2,6 +2,7 @@
 #include "lua_host.h"
 
 #include <lualib.h>
+#include <string.h>
 
 #include "thunk_lua.h"
 
@@ -66,8 +67,12 @@ static void on_destroy(void *self)
 
 int luaopen_prom_remote_api_core(lua_State *L);
 
-static const char module[] = {
-#include "lua_module.inc"
+/* The modules written in Lua, from the sources. */
+static const struct module {
+    const char *name;
+    const unsigned char *text; /* ends with a 0 */
+} modules[] = {
+#include "lua_modules.inc"
 };
 
 static int open_core(lua_State *L)
@@ -80,7 +85,10 @@ static int open_core(lua_State *L)
 
 static int open_module(lua_State *L)
 {
-    if (luaL_loadbuffer(L, module, sizeof module, "=prom_remote_api") != LUA_OK) {
+    const struct module *module = lua_touserdata(L, lua_upvalueindex(1));
+    const char *text = (const char *)module->text;
+    (void)lua_pushfstring(L, "=%s", module->name);
+    if (luaL_loadbuffer(L, text, strlen(text), lua_tostring(L, -1)) != LUA_OK) {
         return lua_error(L);
     }
     lua_call(L, 0, 1);
@@ -98,9 +106,13 @@ static void preload(lua_State *L)
 {
     luaL_openlibs(L);
     luaL_requiref(L, "prom_remote_api.core", open_core, 0);
-    (void)luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
-    lua_pushcfunction(L, open_module);
-    lua_setfield(L, -2, "prom_remote_api");
+    lua_getglobal(L, "package");
+    (void)lua_getfield(L, -1, "preload");
+    for (size_t i = 0; i < sizeof modules / sizeof *modules; i++) {
+        lua_pushlightuserdata(L, (void *)(uintptr_t)&modules[i]);
+        lua_pushcclosure(L, open_module, 1);
+        lua_setfield(L, -2, modules[i].name);
+    }
     lua_settop(L, 1);
 }
 

@@ -35,7 +35,7 @@ void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count)
 {
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        lua_pushinteger(L, items[i]);
+        pra__lua_push_int64(L, items[i]);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -60,7 +60,7 @@ static void set_exemplars(lua_State *L, const pra_columns *columns, pra_range ra
         push_labels(L, columns->base, columns->exemplar_labels + first,
                     columns->exemplar_label_offsets[number + 1] - first);
         lua_setfield(L, -2, "labels");
-        lua_pushinteger(L, columns->exemplar_timestamps_ms[number]);
+        pra__lua_push_int64(L, columns->exemplar_timestamps_ms[number]);
         lua_setfield(L, -2, "timestamp");
         lua_pushnumber(L, columns->exemplar_values[number]);
         lua_setfield(L, -2, "value");

@@ -107,12 +107,12 @@ static int context_headers(lua_State *L)
     lua_createtable(L, 0, (int)count);
     for (size_t i = count; i-- > 0;) {
         luaL_Buffer name;
-        char *to = luaL_buffinitsize(L, &name, headers[i].name.len);
+        luaL_buffinit(L, &name);
         for (size_t k = 0; k < headers[i].name.len; k++) {
             char c = headers[i].name.ptr[k];
-            to[k] = c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
+            luaL_addchar(&name, c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c);
         }
-        luaL_pushresultsize(&name, headers[i].name.len);
+        luaL_pushresult(&name);
         pra__lua_push_str(L, headers[i].value);
         lua_rawset(L, -3);
     }
@@ -193,13 +193,11 @@ static int request_reject(lua_State *L)
     static const char *const kinds[] = {"sample",   "histogram", "exemplar",
                                         "metadata", "series",    NULL};
     const pra__lua_view *view = pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
-    lua_Integer series = luaL_checkinteger(L, 2);
+    int64_t series = pra__lua_check_int64(L, 2, 1, INT64_MAX);
     pra_str reason;
     reason.ptr = luaL_checklstring(L, 3, &reason.len);
     int kind = luaL_checkoption(L, 4, "series", kinds);
-    lua_Integer count = luaL_optinteger(L, 5, 1);
-    luaL_argcheck(L, series >= 1, 2, "series are counted from 1");
-    luaL_argcheck(L, count >= 0, 5, "a count is not negative");
+    int64_t count = lua_isnoneornil(L, 5) ? 1 : pra__lua_check_int64(L, 5, 0, INT64_MAX);
     pra_write_result_reject(view->output, kind, (size_t)series - 1, (size_t)count, reason);
     return 0;
 }
@@ -213,13 +211,13 @@ static const pra_query *check_query(lua_State *L)
 
 static int query_start_ms(lua_State *L)
 {
-    lua_pushinteger(L, pra_query_start_ms(check_query(L)));
+    pra__lua_push_int64(L, pra_query_start_ms(check_query(L)));
     return 1;
 }
 
 static int query_end_ms(lua_State *L)
 {
-    lua_pushinteger(L, pra_query_end_ms(check_query(L)));
+    pra__lua_push_int64(L, pra_query_end_ms(check_query(L)));
     return 1;
 }
 
@@ -274,7 +272,7 @@ static int query_matchers(lua_State *L)
 
 static void set_integer(lua_State *L, const char *name, int64_t value)
 {
-    lua_pushinteger(L, value);
+    pra__lua_push_int64(L, value);
     lua_setfield(L, -2, name);
 }
 
@@ -386,10 +384,10 @@ static void add_samples(lua_State *L, int timestamps, int values, pra_series_sin
     for (size_t done = 0; done < count;) {
         size_t n = 0;
         for (; n < PIECE && done < count; n++, done++) {
-            int exact, number;
+            int number;
             lua_rawgeti(L, timestamps, (lua_Integer)done + 1);
             lua_rawgeti(L, values, (lua_Integer)done + 1);
-            piece_timestamps[n] = lua_tointegerx(L, -2, &exact);
+            int exact = pra__lua_to_int64(L, -2, &piece_timestamps[n]);
             piece_values[n] = lua_tonumberx(L, -1, &number);
             if (!exact || !number) {
                 (void)luaL_error(L, "sample %d of a series has no %s", (int)done + 1,

@@ -16,11 +16,17 @@
     }
 }
 
-/* Integers are Lua's own, 64 bits. */
-%typemap(in, checkfn = "lua_isinteger") int, int32_t, uint32_t, uint64_t, uint16_t
-    "$1 = ($1_ltype)lua_tointeger(L, $input);"
-%typemap(out) int, int32_t, uint32_t, uint64_t, uint16_t, size_t
+/* Integers: see lua_compat.h. */
+%typemap(in) int, int32_t
+    "$1 = ($1_ltype)pra__lua_check_int64(L, $input, INT32_MIN, INT32_MAX);"
+%typemap(in) uint32_t
+    "$1 = (uint32_t)pra__lua_check_int64(L, $input, 0, UINT32_MAX);"
+%typemap(in) uint64_t, size_t
+    "$1 = ($1_ltype)pra__lua_check_uint64(L, $input);"
+%typemap(out) int, int32_t, uint32_t, uint16_t
     "lua_pushinteger(L, (lua_Integer)$1); SWIG_arg++;"
+%typemap(out) uint64_t, size_t
+    "pra__lua_push_uint64(L, $1); SWIG_arg++;"
 
 %typemap(in, checkfn = "lua_isstring") pra_str
     "$1.ptr = lua_tolstring(L, $input, &$1.len);"

@@ -10,10 +10,11 @@
 
 typedef struct universe {
     lua_State *current; /* where callbacks run; NULL: nowhere, the call came too late */
+    lua_State *own;     /* for what is done outside of calls; in the registry */
     pthread_mutex_t lock;
 } universe;
 
-static const char universe_key; /* its address is the key in the registry */
+static const char universe_key, own_key; /* their addresses are keys in the registry */
 
 static int universe_close(lua_State *L)
 {
@@ -42,6 +43,8 @@ static void universe_register(lua_State *L)
     lua_pushcfunction(L, universe_close);
     lua_setfield(L, -2, "__gc");
     u->current = NULL;
+    u->own = lua_newthread(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &own_key);
     (void)pthread_mutexattr_init(&recursive);
     /* A storage may call a handler of its own from within a callback. */
     (void)pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
@@ -93,7 +96,6 @@ int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra_erro
 typedef struct storage {
     pra_storage_vtbl vtbl; /* with those entries that the table has */
     universe *universe;
-    lua_State *main;
     pra__lua_log log;
 } storage;
 
@@ -247,7 +249,7 @@ static int run(call *c)
     lua_State *L = u->current;
     if (!L) {
         (void)refuse(c, PRA_ERR_RETRY, "the receiver is stopping");
-    } else if (!lua_checkstack(L, 4)) {
+    } else if (!lua_checkstack(L, LUA_MINSTACK)) {
         (void)refuse_memory(c);
     } else {
         int top = lua_gettop(L);
@@ -440,8 +442,8 @@ static int on_read(void *self, const pra_context *ctx, const pra_read_request *r
 static void on_destroy(void *self)
 {
     storage *s = self;
-    lua_State *L = s->main;
-    if (lua_checkstack(L, 1)) { /* else the memory goes when the state is closed */
+    lua_State *L = s->universe->own;
+    if (lua_checkstack(L, 2)) { /* else the memory goes when the state is closed */
         lua_pushnil(L);
         lua_rawsetp(L, LUA_REGISTRYINDEX, s);
     }
@@ -490,9 +492,6 @@ void pra__lua_storage_new(lua_State *L, int index, const pra__lua_log *log, pra_
     fill_vtbl(L, top + 1, &s->vtbl);
     s->universe = universe_get(L);
     s->log = log ? *log : (pra__lua_log){NULL, stderr_log};
-    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
-    s->main = lua_tothread(L, -1);
-    lua_pop(L, 1);
     lua_rawseti(L, top + 2, SELF);
     lua_pushvalue(L, top + 1);
     lua_rawseti(L, top + 2, TABLE);

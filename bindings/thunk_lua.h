@@ -13,9 +13,7 @@
 #ifndef PRA_THUNK_LUA_H
 #define PRA_THUNK_LUA_H
 
-#include <lauxlib.h>
-#include <lua.h>
-
+#include "lua_compat.h"
 #include "lua_host.h"
 #include "pra.h"
 #include "pra_server.h"

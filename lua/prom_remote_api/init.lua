@@ -14,7 +14,11 @@
 --
 --   { labels = { __name__ = "up", job = "web" }, timestamps = { 1700000000000 }, values = { 1.0 } }
 --
--- Timestamps are integers, milliseconds since 1970. A series of a request may also have
+-- Timestamps are integers, milliseconds since 1970. Integers have 64 bits: from Lua 5.3 on they are
+-- Lua's; in Lua 5.1, 5.2 and LuaJIT a number up to 2^53 and beyond it a string of decimal digits, so
+-- that nothing is lost. Counts above 2^63-1 are such strings everywhere. What takes an integer takes
+-- a number, such a string or LuaJIT's int64_t and uint64_t.
+-- A series of a request may also have
 --
 --   start_timestamps   since when each sample counts (0 = not said)
 --   exemplars          a list of { labels, value, timestamp }
@@ -23,9 +27,10 @@
 --                      ("unknown", "yes", "no", "gauge"), start_timestamp, positive_spans and
 --                      negative_spans (lists of { offset, length }), positive_buckets and
 --                      negative_buckets (the counts of these buckets), custom_values (the bounds
---                      with schema -53) }. All counts are floats or all are integers, as count is;
---                      integer ones also come as positive_deltas and negative_deltas, to be read
---                      only. What is 0 or empty may be left out.
+--                      with schema -53) }. All counts are floats or all are integers, as
+--                      is_float says; without it, as count is (before Lua 5.3: floats if it has a
+--                      fraction). Integer ones also come as positive_deltas and negative_deltas, to
+--                      be read only. What is 0 or empty may be left out.
 --
 -- The sender is told that histograms (and, with remote write 2.0, exemplars) are refused unless the
 -- storage says that it keeps them, by its fields `histograms = true` and `exemplars = true`. Tables
@@ -54,6 +59,7 @@
 -- `return nil, why` and `return false, why` are the same as `error(why)`. A script that runs out of
 -- memory is a 503.
 local core = require "prom_remote_api.core"
+local unpack = table.unpack or unpack ---@diagnostic disable-line: deprecated
 
 ---@class pra
 local pra = {
@@ -123,7 +129,7 @@ function pra.buckets(histogram)
   fill(histogram, add)
   return function()
     at = at + 1
-    if list[at] then return table.unpack(list[at]) end
+    if list[at] then return unpack(list[at]) end
   end
 end
 
@@ -131,13 +137,15 @@ end
 
 core.verdict.__tostring = function(verdict) return verdict.message end
 
+local function is_whole(n) return type(n) == "number" and n % 1 == 0 end
+
 local function verdict(code, spec, allowed)
   if type(spec) ~= "table" then spec = { spec } end
   local status, after = spec.status, spec.after
   if status and not allowed(status) then
     error("status " .. tostring(status) .. " does not say this", 3)
   end
-  if after and (math.type(after) ~= "integer" or after < 0 or after > 0xffffffff) then
+  if after and not (is_whole(after) and after >= 0 and after <= 0xffffffff) then
     error("after is a whole number of seconds", 3)
   end
   local message = tostring(spec[1] or core.strerror(code))
@@ -149,7 +157,7 @@ end
 --- status than 400: error(pra.reject { "no such tenant", status = 404 }).
 function pra.reject(spec)
   return verdict(core.ERR_REJECT, spec, function(status)
-    return math.type(status) == "integer" and status >= 400 and status <= 499 and status ~= 429
+    return is_whole(status) and status >= 400 and status <= 499 and status ~= 429
   end)
 end
 
@@ -157,7 +165,7 @@ end
 --- seconds to wait: error(pra.retry { "too fast", status = 429, after = 30 }).
 function pra.retry(spec)
   return verdict(core.ERR_RETRY, spec, function(status)
-    return math.type(status) == "integer" and (status == 429 or status >= 500 and status <= 599)
+    return is_whole(status) and (status == 429 or status >= 500 and status <= 599)
   end)
 end
 
@@ -176,12 +184,12 @@ end
 -- Options of pra_handler_opts that are no limits; nil where there are none.
 local function rules_of(options)
   local rules = assert(core.Rules())
-  local accepted = 0
+  local accepted, bits = 0, { 2, 4 }
   for _, version in ipairs(options.accepted_messages or { 1, 2 }) do
     if version ~= 1 and version ~= 2 then
       error("no such version of remote write: " .. tostring(version), 4)
     end
-    accepted = accepted | 1 << version
+    accepted, bits[version] = accepted + bits[version], 0
   end
   rules.accepted_messages = accepted
   rules.canonical_flags = options.strict and core.CANONICAL_STRICT or 0

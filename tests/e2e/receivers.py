@@ -88,7 +88,7 @@ def script(language):
     """(interpreter, example) of a language whose package is built."""
     interpreter, suffix, module = {
         "python": ("/usr/bin/python3", "py", "python/prom_remote_api/_pra.*so"),
-        "lua": ("/usr/bin/lua5.4", "lua", "lua/prom_remote_api/core.so"),
+        "lua": ("/usr/bin/lua5.4", "lua", "lua/5.4/prom_remote_api/core.so"),
     }[language]
     if not list(BUILD.glob(module)):
         lacking(f"the {language} package is not built ({BUILD / module})")
@@ -113,7 +113,8 @@ def cache(name):
 def interpreter_env():
     """What an interpreter needs to load our packages from the build tree."""
     env = {"PYTHONPATH": BUILD / "python", "PYTHONDONTWRITEBYTECODE": "1",
-           "LUA_PATH": f"{BUILD}/lua/?/init.lua;;", "LUA_CPATH": f"{BUILD}/lua/?.so;;"}
+           "LUA_PATH": f"{BUILD}/lua/share/?.lua;{BUILD}/lua/share/?/init.lua;;",
+           "LUA_CPATH": f"{BUILD}/lua/5.4/?.so;;"}
     if "address" in cache("PRA_SANITIZE"):
         # The interpreter has loaded neither the sanitizer nor the C++ library it watches, and
         # leaves memory to the end of the process.
@@ -166,10 +167,10 @@ RECEIVERS = {
     "python": _script("python"),
     "lua": _script("lua"),
     "serve_lua": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/memory_backend.lua",
-                        BUILD / "lua" / "prom_remote_api" / "core.so"),
+                        BUILD / "lua" / "5.4" / "prom_remote_api" / "core.so"),
     "python_histograms": _histograms_in_python,
     "lua_histograms": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/histograms_backend.lua",
-                             BUILD / "lua" / "prom_remote_api" / "core.so"),
+                             BUILD / "lua" / "5.4" / "prom_remote_api" / "core.so"),
     **{key: lambda processes, workdir, of=of: BundledReceiver(processes, workdir, *of)
        for key, of in BUNDLED.items()},
 }

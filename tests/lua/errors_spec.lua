@@ -3,13 +3,14 @@
 -- line, the log the traceback, and the next request works.
 local pra = require "prom_remote_api"
 local wire = require "wire"
+local unpack = table.unpack or unpack
 
 local series = wire.some()[1]
 
 local function write_request() return wire.write(wire.some()) end
 
 local function read_request()
-  return wire.read { { start_ms = 0, end_ms = 1 << 60, matchers = { { "=", "__name__", "up" } } } }
+  return wire.read { { start_ms = 0, end_ms = wire.max, matchers = { { "=", "__name__", "up" } } } }
 end
 
 -- name → entry of the storage, request, and how the entry comes to run f
@@ -70,7 +71,7 @@ local failures = {
     if not coroutine.isyieldable() then coroutine.yield() end
     error("attempt to yield")
   end, 500, log = "attempt to yield" },
-  ["out of memory"] = { function() return io.open("/dev/null"):read(1 << 46) end, 503, "ran out of memory", log = "not enough memory" },
+  ["out of memory"] = { function() return io.open("/dev/null"):read(2 ^ 46) end, 503, "ran out of memory", log = "not enough memory" },
   ["reject"] = { function() error(pra.reject "go away") end, 400, "go away" },
   ["reject with a status"] = { function() error(pra.reject { "no such tenant", status = 404 }) end, 404, "no such tenant" },
   ["retry"] = { function() error(pra.retry "busy") end, 503, "busy" },
@@ -127,10 +128,10 @@ end)
 
 describe("returned failures", function()
   local function returning(entry, request, ...)
-    local values = table.pack(...)
+    local values = { n = select("#", ...), ... }
     local logged
     local handler = assert(pra.handler {
-      storage = { [entry] = function() return table.unpack(values, 1, values.n) end },
+      storage = { [entry] = function() return unpack(values, 1, values.n) end },
       log = function(text) logged = text end,
     })
     local status, _, body = handler:request(request())

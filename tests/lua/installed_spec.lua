@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The package where `cmake --install` puts it.
 local program = require "program"
+local version = os.getenv "PRA_LUA_VERSION"
 
 describe("the installed package", function()
   teardown(program.remove_files)
@@ -15,8 +16,8 @@ describe("the installed package", function()
       print(pra.version, (handler:request { method = "GET", target = "/write" }))
     ]])
     code, output = program.run((
-      "env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 LUA_PATH='%s/share/lua/5.4/?/init.lua;;' LUA_CPATH='%s/lib/lua/5.4/?.so;;' %s %s")
-      :format(prefix, prefix, os.getenv("PRA_LUA_PROGRAM"), script))
+      "LUA_PATH='%s/share/lua/%s/?.lua;%s/share/lua/%s/?/init.lua;;' LUA_CPATH='%s/lib/lua/%s/?.so;;' %s %s")
+      :format(prefix, version, prefix, version, prefix, version, os.getenv("PRA_LUA_PROGRAM"), script))
     assert.equal(0, code, output)
     assert.matches("^%d+%.%d+%.%d+\t405\n", output)
   end)

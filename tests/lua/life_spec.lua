@@ -4,7 +4,7 @@ local pra = require "prom_remote_api"
 local wire = require "wire"
 
 local write_request = wire.write(wire.some(5))
-local read_request = wire.read { { start_ms = 0, end_ms = 1 << 60, matchers = { { "=", "__name__", "up" } } } }
+local read_request = wire.read { { start_ms = 0, end_ms = wire.max, matchers = { { "=", "__name__", "up" } } } }
 local series = wire.some()[1]
 
 local function registry_size()
@@ -35,7 +35,7 @@ describe("nothing stays behind", function()
     ["a wrong series"] = { read_request, { process_query = function() return { { labels = {} } } end } },
     ["a reject"] = { write_request, { write = function() error(pra.reject "x") end } },
     ["a retry"] = { read_request, { read = function() return nil, pra.retry "x" end } },
-    ["out of memory"] = { write_request, { write = function() return io.open("/dev/null"):read(1 << 46) end } },
+    ["out of memory"] = { write_request, { write = function() return io.open("/dev/null"):read(2 ^ 46) end } },
     ["a request refused before the storage"] = { { target = "/" }, { write = quiet } },
   }
   for name, way in pairs(ways) do

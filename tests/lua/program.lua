@@ -22,7 +22,7 @@ end
 function program.read_file(path)
   local file = io.open(path, "rb")
   if not file then return "" end
-  local text = file:read("a")
+  local text = file:read("*a")
   file:close()
   return text
 end
@@ -67,7 +67,7 @@ end
 --- Runs a command to its end: exit code, output.
 function program.run(command)
   local pipe = assert(io.popen(command .. " 2>&1; echo $?"))
-  local text = pipe:read("a")
+  local text = pipe:read("*a")
   pipe:close()
   local output, code = text:match("^(.-)(%d+)\n$")
   return tonumber(code), output
@@ -101,7 +101,7 @@ end
 
 --- Asks one query over all time: status, list of series.
 function program:ask(matchers, extra)
-  local statuses, body = self:post(wire.read({ { start_ms = 0, end_ms = 1 << 60, matchers = matchers } }, extra))
+  local statuses, body = self:post(wire.read({ { start_ms = 0, end_ms = wire.max, matchers = matchers } }, extra))
   if statuses[1] ~= 200 then return statuses[1], body end
   return 200, wire.read_response(wire.uncompress(body))[1]
 end

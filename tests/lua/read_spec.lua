@@ -13,7 +13,7 @@ local function asked(process_query, matchers)
   return answer
 end
 
-local function bits(number) return string.pack("<d", number) end
+local bits = wire.double
 
 describe("process_query answers", function()
   it("through the sink", function()
@@ -79,7 +79,7 @@ describe("a query", function()
         hints = query.hints, path = ctx.path, unknown = query.unknown }
     end } })
     local query = {
-      start_ms = -5, end_ms = 1 << 60,
+      start_ms = -5, end_ms = wire.max,
       matchers = { { "=", "a", "b" }, { "!=", "c", "d" }, { "=~", "e", "x|y" }, { "!~", "g", "h.*" } },
       hints = { step_ms = 15, func = "rate", start_ms = 1, end_ms = 2, grouping = { "job" }, range_ms = 60 },
     }
@@ -90,7 +90,7 @@ describe("a query", function()
     assert.same({ "x", "y" }, seen.matchers[3].set)
     assert.equal("h", seen.matchers[4].prefix)
     seen.matchers = nil
-    assert.same({ start_ms = -5, end_ms = 1 << 60, path = "/api/v1/read", hints = { func = "rate", step_ms = 15,
+    assert.same({ start_ms = -5, end_ms = wire.max, path = "/api/v1/read", hints = { func = "rate", step_ms = 15,
       start_ms = 1, end_ms = 2, range_ms = 60, by = true, grouping = { "job" } } }, seen)
   end)
 

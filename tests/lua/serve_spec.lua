@@ -15,7 +15,7 @@ end
 
 -- pra knows the module without any path.
 local function serve(path, flags)
-  running = program.start(("env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 %s serve --storage=lua:%s --web.listen-address=127.0.0.1:0 %s")
+  running = program.start(("env -u LUA_PATH -u LUA_CPATH %s serve --storage=lua:%s --web.listen-address=127.0.0.1:0 %s")
     :format(pra, path, flags or ""))
   return running
 end
@@ -118,7 +118,7 @@ describe("serving:", function()
         function() error("a plain error") end,
         function() recurse("x") end,
         function() local function f() return 1 + f() end f() end,
-        function() return io.open("/dev/null"):read(1 << 46) end,
+        function() return io.open("/dev/null"):read(2 ^ 46) end,
         function() error(pra.reject "not this") end,
       }
       local function write()

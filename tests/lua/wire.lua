@@ -1,22 +1,20 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Messages and snappy blocks for the tests, written without the library under test.
-local wire = {}
+local bits = require "wire_bits"
+
+-- int64(digits): the integer as the module gives it; double(number), read_double(bytes): all bits.
+local wire = { int64 = bits.int64, double = bits.double, read_double = bits.read_double }
+wire.max, wire.min = wire.int64 "9223372036854775807", wire.int64 "-9223372036854775808"
+
+--- Whether numbers say that they are integers, as from Lua 5.3 on.
+wire.has_integers = math.type ~= nil
 
 ---- protocol buffers
 
-local function varint(n)
-  local bytes = {}
-  repeat
-    local low = n & 0x7f
-    n = n >> 7
-    bytes[#bytes + 1] = string.char(n ~= 0 and low | 0x80 or low)
-  until n == 0
-  return table.concat(bytes)
-end
-
-local function int(field, value) return varint(field << 3) .. varint(value) end
-local function bytes(field, value) return varint(field << 3 | 2) .. varint(#value) .. value end
-local function double(field, value) return varint(field << 3 | 1) .. string.pack("<d", value) end
+local varint = bits.varint
+local function int(field, value) return varint(field * 8) .. varint(value) end
+local function bytes(field, value) return varint(field * 8 + 2) .. varint(#value) .. value end
+local function double(field, value) return varint(field * 8 + 1) .. bits.double(value) end
 
 local function sorted(labels)
   local names = {}
@@ -122,21 +120,20 @@ end
 function wire.fields(message)
   local at = 1
   local function read_varint()
-    local value, shift = 0, 0
-    repeat
-      local byte = message:byte(at)
-      value, shift, at = value | (byte & 0x7f) << shift, shift + 7, at + 1
-    until byte < 0x80
+    local value
+    value, at = bits.read_varint(message, at)
     return value
   end
   return function()
     if at > #message then return nil end
     local tag = read_varint()
-    local kind = tag & 7
-    if kind == 0 then return tag >> 3, read_varint() end
+    local kind = tag % 8
+    local field = (tag - kind) / 8
+    if wire.has_integers then field = math.tointeger(field) end
+    if kind == 0 then return field, read_varint() end
     local length = kind == 1 and 8 or read_varint()
     at = at + length
-    return tag >> 3, message:sub(at - length, at - 1)
+    return field, message:sub(at - length, at - 1)
   end
 end
 
@@ -153,7 +150,7 @@ local function read_series(message)
     if field == 1 then
       series.labels[item[1]] = item[2]
     elseif field == 2 then
-      local number = item[1] == 0.0 and 0.0 or string.unpack("<d", item[1])
+      local number = item[1] == 0.0 and 0.0 or wire.read_double(item[1])
       table.insert(series.values, number)
       table.insert(series.timestamps, item[2])
     end
@@ -179,7 +176,7 @@ function wire.compress(data)
   local out = { varint(#data) }
   for from = 1, #data, 0x10000 do
     local piece = data:sub(from, from + 0xffff)
-    out[#out + 1] = string.char(61 << 2) .. string.pack("<I2", #piece - 1) .. piece
+    out[#out + 1] = string.char(61 * 4, (#piece - 1) % 256, math.floor((#piece - 1) / 256)) .. piece
   end
   return table.concat(out)
 end
@@ -188,6 +185,12 @@ function wire.uncompress(block)
   local at, out, length = 1, {}, 0
   while block:byte(at) >= 0x80 do at = at + 1 end -- the declared length is not needed
   at = at + 1
+  local function number(width) -- little-endian
+    local value = 0
+    for i = width - 1, 0, -1 do value = value * 256 + block:byte(at + i) end
+    at = at + width
+    return value
+  end
   local function copy(offset, count)
     for _ = 1, count do
       out[length + 1] = out[length + 1 - offset]
@@ -196,14 +199,12 @@ function wire.uncompress(block)
   end
   while at <= #block do
     local tag = block:byte(at)
-    local kind, upper = tag & 3, tag >> 2
+    local kind, upper = tag % 4, math.floor(tag / 4)
     at = at + 1
     if kind == 0 then
       local count = upper + 1
       if upper >= 60 then
-        local width = upper - 59
-        count = string.unpack("<I" .. width, block, at) + 1
-        at = at + width
+        count = number(upper - 59) + 1
       end
       for i = at, at + count - 1 do
         length = length + 1
@@ -211,12 +212,9 @@ function wire.uncompress(block)
       end
       at = at + count
     elseif kind == 1 then
-      copy((tag >> 5) << 8 | block:byte(at), (upper & 7) + 4)
-      at = at + 1
+      copy(math.floor(upper / 8) * 256 + number(1), upper % 8 + 4)
     else
-      local width = kind == 2 and 2 or 4
-      copy(string.unpack("<I" .. width, block, at), upper + 1)
-      at = at + width
+      copy(number(kind == 2 and 2 or 4), upper + 1)
     end
   end
   return table.concat(out)
@@ -256,7 +254,7 @@ end
 
 --- Asks one query {type, name, value}... over all time: status, list of series.
 function wire.ask(handler, matchers, extra)
-  local status, _, body = handler:request(wire.read({ { start_ms = 0, end_ms = 1 << 60, matchers = matchers } }, extra))
+  local status, _, body = handler:request(wire.read({ { start_ms = 0, end_ms = wire.max, matchers = matchers } }, extra))
   if status ~= 200 then return status, body end
   return status, wire.read_response(wire.uncompress(body))[1]
 end
