@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 
---- A storage in Redis (5.0 or newer, one server; no cluster): over the cosockets of nginx' Lua module
---- where that runs it, else over LuaSocket (Debian: lua-socket; LuaRocks: luasocket).
+--- A storage in Redis (5.0 or newer, one server; no cluster): over the cosockets of nginx' Lua
+--- module where that runs it, else over LuaSocket (Debian: lua-socket; LuaRocks: luasocket).
 --
 --   local redis = require "prom_remote_api.storages.redis"
 --   return pra.serve { storage = redis.new { host = "127.0.0.1", retention = 86400 } }
@@ -9,8 +9,8 @@
 -- It keeps samples, native histograms and exemplars (which remote read never asks for), tenants
 -- apart; metadata are not kept. Of two values for one time in one series the first stays; the
 -- second is refused unless it is the same. Any number of states, workers and machines may share a
--- server: what comes twice is stored once, each series in one step. What is acknowledged is as durable as
--- Redis is told to be: `appendonly yes` and `appendfsync always` have it on the disk.
+-- server: what comes twice is stored once. What is acknowledged is as durable as Redis is told to
+-- be: `appendonly yes` and `appendfsync always` have it on the disk.
 --
 -- The keys, each after prefix .. tenant .. ":" (in the tenant, % and : are %25 and %3A):
 --
@@ -19,8 +19,8 @@
 --   l:ID             string, LABELS of the series with this number
 --   i:NAME=VALUE     set of the numbers of the series that have this label; all: of all series
 --   w:ID             sorted set of the windows (time divided by 1,000,000 ms) that have data
---   c:ID:WINDOW      hash of these data: time → a number, or "nan" and the bits of a NaN, or "h" and
---                    a histogram of pra.encode_histogram
+--   c:ID:WINDOW      hash of these data: time → a number, or "nan" and the bits of a NaN, or "h"
+--                    and a histogram of pra.encode_histogram
 --   e:ID             set of exemplars: time, value, and pra.key(labels of the exemplar)
 local pra = require "prom_remote_api"
 local resp = require "prom_remote_api.storages.resp"
@@ -49,7 +49,12 @@ local function enter(id, labels, window)
     live(prefix .. set, left)
   end
   call("ZADD", prefix .. "w:" .. id, window, string.format("%.0f", window))
-  for _, key in ipairs({ "s:" .. labels, "l:" .. id, "w:" .. id, "e:" .. id }) do live(prefix .. key, left) end
+  if retention > 0 then
+    call("ZREMRANGEBYSCORE", prefix .. "w:" .. id, "-inf", (now - retention) / 1000 - 2)
+  end
+  for _, key in ipairs({ "s:" .. labels, "l:" .. id, "w:" .. id }) do
+    live(prefix .. key, left)
+  end
   return left
 end
 while at < #ARGV do
@@ -61,7 +66,7 @@ while at < #ARGV do
     call("SET", prefix .. "l:" .. id, labels)
   end
   local chunk, before, expires
-  for _ = 1, take() do
+  for _ = 1, tonumber(take()) do
     local time, value = take(), take()
     local window = math.floor(tonumber(time) / 1000000)
     if window ~= before then
@@ -74,8 +79,12 @@ while at < #ARGV do
     if expires and retention > 0 then call("EXPIRE", chunk, expires) end
     expires = nil
   end
-  for _ = 1, take() do call("SADD", prefix .. "e:" .. id, take()) end
-  if samples + histograms > 0 then refused[#refused + 1] = { tonumber(number), samples, histograms } end
+  local exemplars = tonumber(take())
+  for _ = 1, exemplars do call("SADD", prefix .. "e:" .. id, take()) end
+  if exemplars > 0 then live(prefix .. "e:" .. id, retention + 1000) end
+  if samples + histograms > 0 then
+    refused[#refused + 1] = { tonumber(number), samples, histograms }
+  end
 end
 return refused]]
 
@@ -86,7 +95,7 @@ local call, prefix, one, at, found = redis.call, ARGV[1], { ARGV[1] .. "all" }, 
 local more = {}
 while at <= #ARGV do
   local keys = {}
-  for i = 1, ARGV[at] do keys[i] = prefix .. ARGV[at + i] end
+  for i = 1, tonumber(ARGV[at]) do keys[i] = prefix .. ARGV[at + i] end
   at = at + #keys + 1
   if #keys == 1 then one[#one + 1] = keys[1] else more[#more + 1] = keys end
 end
@@ -113,11 +122,14 @@ return found]]
 -- ARGV: prefix, first and last time, numbers of series. Returns times and values of each.
 local READ = [[
 local call, prefix, all = redis.call, ARGV[1], {}
-local first, last = math.floor(tonumber(ARGV[2]) / 1000000), math.floor(tonumber(ARGV[3]) / 1000000)
+local first = math.floor(tonumber(ARGV[2]) / 1000000)
+local last = math.floor(tonumber(ARGV[3]) / 1000000)
 for i = 4, #ARGV do
   local one = {}
   for _, window in ipairs(call("ZRANGEBYSCORE", prefix .. "w:" .. ARGV[i], first, last)) do
-    for _, item in ipairs(call("HGETALL", prefix .. "c:" .. ARGV[i] .. ":" .. window)) do one[#one + 1] = item end
+    for _, item in ipairs(call("HGETALL", prefix .. "c:" .. ARGV[i] .. ":" .. window)) do
+      one[#one + 1] = item
+    end
   end
   all[#all + 1] = one
 end
@@ -227,11 +239,20 @@ end
 ---@field process_query function
 ---@field close fun() closes the connection
 
---- host ("127.0.0.1") and port (6379), or path, a socket of the machine; user, password, database (0);
---- prefix of all keys ("pra:"); timeout (5): seconds without a sign of life, then it is a pra.retry, as
---- is everything that Redis answers with an error, also a full memory; retention: seconds for which
---- data are kept (default: for ever).
----@param options? { host: string?, port: integer?, path: string?, user: string?, password: string?, database: integer?, prefix: string?, timeout: number?, retention: integer? }
+---@class pra.RedisOptions
+---@field host? string (127.0.0.1)
+---@field port? integer (6379)
+---@field path? string a socket of the machine, instead of host and port
+---@field user? string
+---@field password? string
+---@field database? integer (0)
+---@field prefix? string of all keys ("pra:")
+---@field timeout? number seconds without a sign of life (5)
+---@field retention? integer seconds for which data are kept; default: for ever
+
+--- Connects when it is used. When Redis does not answer, or answers with an error, also that its
+--- memory is full, that is a pra.retry.
+---@param options? pra.RedisOptions
 ---@return pra.RedisStorage
 function redis.new(options)
   options = options or {}
@@ -262,7 +283,8 @@ function redis.new(options)
       if query:matches(of_one) then ids[#ids + 1], labels[#labels + 1] = found[i], of_one end
     end
     for from = 1, #ids, SERIES do
-      local command = { "EVAL", READ, "0", prefix, text.digits(query.start_ms), text.digits(query.end_ms) }
+      local command = { "EVAL", READ, "0", prefix, text.digits(query.start_ms),
+        text.digits(query.end_ms) }
       for i = from, math.min(from + SERIES - 1, #ids) do command[#command + 1] = ids[i] end
       for i, items in ipairs(ask({ command })[1]) do
         sink:add(series_of(labels[from + i - 1], items))

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: Apache-2.0
 
---- Redis' protocol, over cosockets in nginx and LuaSocket elsewhere, whose sockets are alike: a list of
---- commands in one go, and their answers. A connection that was kept may have been closed meanwhile, so
---- that the commands are sent again: they have to be such that this does no harm.
+--- Redis' protocol, over cosockets in nginx and LuaSocket elsewhere, whose sockets are alike: a list
+--- of commands in one go, and their answers. A connection that was kept may have been closed
+--- meanwhile, so that the commands are sent again: they have to be such that this does no harm.
 local resp = {}
 
 local Server = {}
@@ -19,48 +19,45 @@ local function packed(command)
   return table.concat(parts)
 end
 
--- One answer: a string, number, list, or false for none; or nil, message, whether the connection
--- can still be used.
-local function receive(socket)
+-- One answer: a string, number, list, or false for none; or nil, message, whether it was Redis that
+-- said so.
+local receive
+
+local function receive_list(socket, size)
+  local list, problem = {}, nil
+  for i = 1, size do
+    local item, message, said = receive(socket)
+    if item == nil and not said then return nil, message, false end
+    if item == nil then problem = problem or message else list[i] = item end
+  end
+  if problem then return nil, problem, true end
+  return list
+end
+
+function receive(socket)
   local line, problem = socket:receive("*l")
   if not line then return nil, problem, false end
   local kind, rest = line:sub(1, 1), line:sub(2)
   local size = tonumber(rest)
   if kind == "+" then return rest end
   if kind == "-" then return nil, rest, true end
-  if not size then return nil, "this is no Redis", false end
-  if kind == ":" then return size end
-  if size < 0 then return false end
-  if kind == "$" then
-    local bytes, why = socket:receive(size + 2)
-    if not bytes then return nil, why, false end
-    return bytes:sub(1, -3)
-  end
-  if kind ~= "*" then return nil, "this is no Redis", false end
-  local list, usable = {}, true
-  for i = 1, size do
-    local item, why, still = receive(socket)
-    if item == nil and not still then return nil, why, false end
-    list[i] = item
-    if item == nil then problem = why end
-  end
-  if problem then return nil, problem, usable end
-  return list
+  if kind == ":" and size then return size end
+  if size and size < 0 then return false end
+  if kind == "*" and size then return receive_list(socket, size) end
+  if kind ~= "$" or not size then return nil, "this is no Redis", false end
+  local bytes
+  bytes, problem = socket:receive(size + 2)
+  if not bytes then return nil, problem, false end
+  return bytes:sub(1, -3)
 end
 
--- Sends the commands and receives their answers; nil, message, whether the connection can still be used.
+-- Sends the commands and receives their answers, as receive_list.
 local function exchange(socket, commands)
-  local bytes, answers, problem = {}, {}, nil
+  local bytes = {}
   for i, command in ipairs(commands) do bytes[i] = packed(command) end
-  local sent, why = socket:send(table.concat(bytes))
-  if not sent then return nil, why, false end
-  for i = 1, #commands do
-    local answer, message, usable = receive(socket)
-    if answer == nil and not usable then return nil, message, false end
-    if answer == nil then problem = problem or message else answers[i] = answer end
-  end
-  if problem then return nil, problem, true end
-  return answers
+  local sent, problem = socket:send(table.concat(bytes))
+  if not sent then return nil, problem, false end
+  return receive_list(socket, #commands)
 end
 
 local function greeting(options)
@@ -75,6 +72,20 @@ local function greeting(options)
   return commands
 end
 
+-- An unconnected socket, and what its connect takes.
+local function new_socket(o, timeout, pool)
+  local host, port = o.host or "127.0.0.1", o.port or 6379
+  if in_nginx() then
+    local socket = ngx.socket.tcp()
+    socket:settimeout(timeout * 1000)
+    if o.path then return socket, { "unix:" .. o.path, { pool = pool } } end
+    return socket, { host, port, { pool = pool } }
+  end
+  local socket = o.path and require("socket.unix").stream() or require("socket").tcp()
+  socket:settimeout(timeout)
+  return socket, o.path and { o.path } or { host, port }
+end
+
 -- A connected socket and whether it was used before; nil, message.
 function Server:open()
   if self.kept then
@@ -82,26 +93,10 @@ function Server:open()
     self.kept = nil
     return socket, true
   end
-  local o, socket, fine, problem = self.options, nil, nil, nil
-  if in_nginx() then
-    socket = ngx.socket.tcp()
-    socket:settimeout(self.timeout * 1000)
-    if o.path then
-      fine, problem = socket:connect("unix:" .. o.path, { pool = self.pool })
-    else
-      fine, problem = socket:connect(o.host or "127.0.0.1", o.port or 6379, { pool = self.pool })
-    end
-    if fine and socket:getreusedtimes() > 0 then return socket, true end
-  else
-    socket = o.path and require("socket.unix")() or require("socket").tcp()
-    socket:settimeout(self.timeout)
-    if o.path then
-      fine, problem = socket:connect(o.path)
-    else
-      fine, problem = socket:connect(o.host or "127.0.0.1", o.port or 6379)
-    end
-  end
-  local commands = greeting(o)
+  local socket, address = new_socket(self.options, self.timeout, self.pool)
+  local fine, problem = socket:connect(address[1], address[2], address[3])
+  if fine and in_nginx() and socket:getreusedtimes() > 0 then return socket, true end
+  local commands = greeting(self.options)
   if fine and #commands > 0 then fine, problem = exchange(socket, commands) end
   if fine then return socket, false end
   socket:close()
@@ -124,8 +119,8 @@ function Server:ask(commands)
   while true do
     local socket, used = self:open()
     if not socket then return nil, used end
-    local answers, problem, usable = exchange(socket, commands)
-    if answers or usable then
+    local answers, problem, said = exchange(socket, commands)
+    if answers or said then
       self:keep(socket)
       return answers, problem
     end
@@ -141,6 +136,10 @@ end
 
 --- Options as of redis.new. Connects when it is asked.
 function resp.new(options)
+  if not in_nginx() then
+    local found, message = pcall(require, options.path and "socket.unix" or "socket")
+    if not found then error("this needs LuaSocket (Debian: lua-socket): " .. message, 0) end
+  end
   local pool = ("%s:%s:%s:%s:%s"):format(options.path or options.host or "", options.port or "",
     options.user or "", options.password or "", options.database or 0)
   return setmetatable({ options = options, timeout = options.timeout or 5, pool = pool }, Server)

@@ -11,8 +11,8 @@
 -- unless it is the same. The file may be open in any number of Lua states and processes: one of
 -- them writes at a time, the others wait. It is the file of Python's SQLiteStorage too.
 --
--- In SQL of your own: labels ->> 'job' of the table series; timestamps are milliseconds; a value is
--- a number where typeof(value) = 'real', else a NaN, or a histogram where the column says so.
+-- In SQL of your own: labels ->> 'job' of the table series; timestamps are milliseconds; a value
+-- is a number where typeof(value) = 'real', else a NaN, or a histogram where the column says so.
 local pra = require "prom_remote_api"
 local text = require "prom_remote_api.storages.text"
 
@@ -25,8 +25,8 @@ local SCHEMA = {
   [[CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL,
     labels TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (tenant, labels))]],
   "CREATE INDEX IF NOT EXISTS series_by_name ON series (tenant, name)",
-  [[CREATE TABLE IF NOT EXISTS samples (series INTEGER, timestamp INTEGER, histogram INTEGER NOT NULL,
-    value NOT NULL, PRIMARY KEY (series, timestamp)) WITHOUT ROWID]],
+  [[CREATE TABLE IF NOT EXISTS samples (series INTEGER, timestamp INTEGER,
+    histogram INTEGER NOT NULL, value NOT NULL, PRIMARY KEY (series, timestamp)) WITHOUT ROWID]],
   [[CREATE TABLE IF NOT EXISTS exemplars (series INTEGER, timestamp INTEGER, value, labels TEXT,
     PRIMARY KEY (series, timestamp, value, labels)) WITHOUT ROWID]],
 }
@@ -108,7 +108,7 @@ end
 local function connect(path, timeout)
   local found, luasql = pcall(require, "luasql.sqlite3")
   if not found then
-    error("this storage needs LuaSQL (Debian: lua-sql-sqlite3; LuaRocks: luasql-sqlite3): " .. luasql, 0)
+    error("this needs LuaSQL (Debian: lua-sql-sqlite3; LuaRocks: luasql-sqlite3): " .. luasql, 0)
   end
   local db, message = luasql.sqlite3():connect(path, timeout * 1000)
   if not db then error(path .. ": " .. message, 0) end
@@ -252,8 +252,8 @@ function sqlite.new(path, options)
 
   function storage.process_query(ctx, query)
     local found, at = {}, 0
-    local statement = ("SELECT labels, id FROM series WHERE %s AND EXISTS (SELECT 1 FROM samples WHERE series = id AND %s)")
-      :format(where(ctx, query), between(query))
+    local statement = "SELECT labels, id FROM series WHERE " .. where(ctx, query) .. " AND EXISTS"
+      .. " (SELECT 1 FROM samples WHERE series = id AND " .. between(query) .. ")"
     query_rows(connection(), statement, function(row)
       local labels = text.labels(row[1])
       if query:matches(labels) then found[#found + 1] = { text.digits(row[2]), labels } end
