@@ -41,8 +41,9 @@ end
 
 local started = 0
 
---- Starts a command and waits until it listens.
-function program.start(command)
+--- Starts a command and waits until it listens: until its log has the pattern, of which the capture
+--- is the port.
+function program.start(command, pattern)
   started = started + 1
   local base = folder .. "/program" .. started
   local self = setmetatable({ log_path = base .. ".log", exit_path = base .. ".exit" }, program)
@@ -53,7 +54,7 @@ function program.start(command)
   local function describe() return command .. " to listen: " .. self:log() end
   local listens, port = pcall(wait_until, describe, function()
     if self:exit_code() then error(command .. " ended: " .. self:log(), 0) end
-    return self:log():match("msg=\"?listening\"?[^\n]-[=:](%d+)\n")
+    return self:log():match(pattern or "msg=\"?listening\"?[^\n]-[=:](%d+)\n")
   end)
   self.pid = program.read_file(base .. ".pid"):match("%d+")
   if not listens then

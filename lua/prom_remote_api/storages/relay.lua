@@ -8,7 +8,7 @@
 --                                            read_url = "http://127.0.0.1:9202/api/v1/read" } }
 --
 -- A write is answered as the other side answers it: its 4xx is a pra.reject with its text, 429 and
--- 5xx are a pra.retry with its Retry-After, and so is everything that is no answer, or no whole one.
+-- 5xx are a pra.retry with its Retry-After, and what is no answer, or no whole one, is that too.
 -- What was acknowledged is in the other storage, metadata too: nothing is kept here.
 local pra = require "prom_remote_api"
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 
---- Redis' protocol, over cosockets in nginx and LuaSocket elsewhere, whose sockets are alike: a list
---- of commands in one go, and their answers. A connection that was kept may have been closed
+--- Redis' protocol, over cosockets in nginx and LuaSocket elsewhere, whose sockets are alike: a
+--- list of commands in one go, and their answers. A connection that was kept may have been closed
 --- meanwhile, so that the commands are sent again: they have to be such that this does no harm.
 local resp = {}
 

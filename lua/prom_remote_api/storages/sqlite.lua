@@ -18,9 +18,9 @@ local text = require "prom_remote_api.storages.text"
 
 local sqlite = {}
 
--- A NaN, which SQLite would turn into NULL, is a blob of its 8 bytes, the highest first; a histogram
--- is one of pra.encode_histogram. Columns without a type keep what they are given. The keys are in
--- the order of reading.
+-- A NaN, which SQLite would turn into NULL, is a blob of its 8 bytes, the highest first; a
+-- histogram is one of pra.encode_histogram. Columns without a type keep what they are given. The
+-- keys are in the order of reading.
 local SCHEMA = {
   [[CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL,
     labels TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (tenant, labels))]],
