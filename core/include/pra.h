@@ -1022,7 +1022,10 @@ typedef struct pra_executor {
 /** The time, for a library that reads no clock. */
 typedef struct pra_clock {
     void *ctx;
-    int64_t (*now_ms)(void *ctx); /**< milliseconds since the Unix epoch; from any thread */
+    /** Milliseconds since the Unix epoch; from any thread. NULL with a ctx: that points to an
+     * int64_t where the host writes the time before pra_exchange_end, and that outlives the
+     * handler. */
+    int64_t (*now_ms)(void *ctx);
 } pra_clock;
 
 typedef struct pra_handler_opts {

@@ -436,6 +436,20 @@ static void what_is_too_young_or_too_old_is_not_read(void **state)
         assert_int_equal(looked, 2);
         hosted_free(h);
     }
+    int64_t now = 5000; /* kept by the host */
+    const pra_handler_opts opts = {.size = sizeof(opts),
+                                   .read_delay_ms = 1000,
+                                   .read_max_age_ms = 2000,
+                                   .clock = {&now, NULL}};
+    struct hosted *h = serve(&g, &generated_fetched, NULL, &opts);
+    struct text is = answer_of(h, NULL, asked, 4, SAMPLED);
+    assert_text(&is, cases[0].want);
+    text_free(&is);
+    now = INT64_MAX;
+    is = answer_of(h, NULL, asked, 4, SAMPLED);
+    assert_text(&is, "");
+    text_free(&is);
+    hosted_free(h);
 }
 
 /* ── Limits ── */

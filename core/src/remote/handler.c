@@ -94,7 +94,7 @@ static int set_read_range(pra_handler *h, const pra_handler_opts *opts, pra_erro
     h->read_delay_ms = opts->read_delay_ms;
     h->read_max_age_ms = opts->read_max_age_ms;
     h->clock = opts->clock;
-    if ((h->read_delay_ms || h->read_max_age_ms) && !h->clock.now_ms)
+    if ((h->read_delay_ms || h->read_max_age_ms) && !h->clock.now_ms && !h->clock.ctx)
         return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG,
                                   "read_delay_ms and read_max_age_ms need the clock");
     return PRA_OK;

@@ -54,10 +54,15 @@ static void trim_times(const pra_handler *h, int64_t now_ms, struct pra_query *q
         query->end_ms = youngest;
 }
 
+static int64_t now(const pra_clock *clock)
+{
+    return clock->now_ms ? clock->now_ms(clock->ctx) : *(const int64_t *)clock->ctx;
+}
+
 void pra__read_scope_apply(const pra_handler *h, pra_read_request *req)
 {
     int timed = h->read_max_age_ms || h->read_delay_ms;
-    int64_t now_ms = timed ? h->clock.now_ms(h->clock.ctx) : 0;
+    int64_t now_ms = timed ? now(&h->clock) : 0;
     for (size_t i = 0; i < pra_read_request_query_count(req); i++) {
         struct pra_query *query = pra__read_request_query(req, i);
         rewrite_matchers(h, query);
