@@ -72,6 +72,7 @@ if(5.1 IN_LIST built) # for LuaJIT's FFI
   file(MAKE_DIRECTORY ${lua_build}/5.1/prom_remote_api)
   file(CREATE_LINK ${PROJECT_BINARY_DIR}/core/libpra.so ${lua_build}/5.1/prom_remote_api/libpra.so SYMBOLIC)
   add_dependencies(pra_lua pra)
+  include(lua_ffi.cmake)
 endif()
 
 # ---- for programs that run scripts: the modules, and an interpreter to run them in
