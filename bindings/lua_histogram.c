@@ -9,21 +9,21 @@ static const char *const hints[] = {"unknown", "yes", "no", "gauge", NULL};
 /* ---- from columns */
 
 /* A count that may be an integer or a double. */
-static void set_count(lua_State *L, const char *name, uint64_t bits, int is_float)
+static void set_count(lua_State *L, const char *name, uint64_t bits, int is_float, int integers)
 {
     lua_Number number;
     memcpy(&number, &bits, sizeof number);
     if (is_float) {
         lua_pushnumber(L, number);
     } else {
-        pra__lua_push_uint64(L, bits);
+        pra__lua_push_unsigned(L, bits, integers);
     }
     lua_setfield(L, -2, name);
 }
 
-static void set_integer(lua_State *L, const char *name, int64_t value)
+static void set_integer(lua_State *L, const char *name, int64_t value, int integers)
 {
-    pra__lua_push_int64(L, value);
+    pra__lua_push_integer(L, value, integers);
     lua_setfield(L, -2, name);
 }
 
@@ -36,17 +36,18 @@ static void set_spans(lua_State *L, const char *name, const pra_bucket_span *spa
     lua_createtable(L, (int)range.count, 0);
     for (uint32_t i = 0; i < range.count; i++) {
         lua_createtable(L, 0, 2);
-        set_integer(L, "offset", spans[range.start + i].offset);
-        set_integer(L, "length", spans[range.start + i].length);
+        set_integer(L, "offset", spans[range.start + i].offset, PRA__LUA_EXACT);
+        set_integer(L, "length", spans[range.start + i].length, PRA__LUA_EXACT);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, name);
 }
 
-static void set_integers(lua_State *L, const char *name, const int64_t *items, pra_range range)
+static void set_integers(lua_State *L, const char *name, const int64_t *items, pra_range range,
+                         int integers)
 {
     if (range.count > 0) {
-        pra__lua_push_integers(L, items + range.start, range.count);
+        pra__lua_push_integers(L, items + range.start, range.count, integers);
         lua_setfield(L, -2, name);
     }
 }
@@ -60,7 +61,8 @@ static void set_numbers(lua_State *L, const char *name, const double *items, pra
 }
 
 /* Counts of integer buckets: each the one before plus its delta. */
-static void set_sums(lua_State *L, const char *name, const int64_t *deltas, pra_range range)
+static void set_sums(lua_State *L, const char *name, const int64_t *deltas, pra_range range,
+                     int integers)
 {
     uint64_t sum = 0;
     if (range.count == 0) {
@@ -69,13 +71,13 @@ static void set_sums(lua_State *L, const char *name, const int64_t *deltas, pra_
     lua_createtable(L, (int)range.count, 0);
     for (uint32_t i = 0; i < range.count; i++) {
         sum += (uint64_t)deltas[range.start + i];
-        pra__lua_push_uint64(L, sum);
+        pra__lua_push_unsigned(L, sum, integers);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
     lua_setfield(L, -2, name);
 }
 
-static void set_buckets(lua_State *L, const pra_columns *c, const pra_histogram *h)
+static void set_buckets(lua_State *L, const pra_columns *c, const pra_histogram *h, int integers)
 {
     set_spans(L, "positive_spans", c->bucket_spans, h->positive_spans);
     set_spans(L, "negative_spans", c->negative_bucket_spans, h->negative_spans);
@@ -84,30 +86,31 @@ static void set_buckets(lua_State *L, const pra_columns *c, const pra_histogram 
         set_numbers(L, "positive_buckets", c->positive_counts, h->positive_counts);
         set_numbers(L, "negative_buckets", c->negative_counts, h->negative_counts);
     } else {
-        set_sums(L, "positive_buckets", c->positive_deltas, h->positive_deltas);
-        set_sums(L, "negative_buckets", c->negative_deltas, h->negative_deltas);
-        set_integers(L, "positive_deltas", c->positive_deltas, h->positive_deltas);
-        set_integers(L, "negative_deltas", c->negative_deltas, h->negative_deltas);
+        set_sums(L, "positive_buckets", c->positive_deltas, h->positive_deltas, integers);
+        set_sums(L, "negative_buckets", c->negative_deltas, h->negative_deltas, integers);
+        set_integers(L, "positive_deltas", c->positive_deltas, h->positive_deltas, integers);
+        set_integers(L, "negative_deltas", c->negative_deltas, h->negative_deltas, integers);
     }
 }
 
-void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra_histogram *h)
+void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra_histogram *h,
+                             int integers)
 {
     const int is_float = (h->flags & PRA_HISTOGRAM_FLOAT) != 0;
     /* a zero count of the other kind means nothing [W-47] */
     const int has_zero = ((h->flags & PRA_HISTOGRAM_ZERO_FLOAT) != 0) == is_float;
     lua_createtable(L, 0, 16);
-    set_integer(L, "timestamp", h->timestamp_ms);
+    set_integer(L, "timestamp", h->timestamp_ms, integers);
     if (h->start_timestamp_ms != 0) {
-        set_integer(L, "start_timestamp", h->start_timestamp_ms);
+        set_integer(L, "start_timestamp", h->start_timestamp_ms, integers);
     }
-    set_integer(L, "schema", h->schema);
+    set_integer(L, "schema", h->schema, PRA__LUA_EXACT);
     if (is_float) { /* before 5.3 the numbers themselves do not say it */
         lua_pushboolean(L, 1);
         lua_setfield(L, -2, "is_float");
     }
-    set_count(L, "count", h->count_bits, is_float);
-    set_count(L, "zero_count", has_zero ? h->zero_count_bits : 0, is_float);
+    set_count(L, "count", h->count_bits, is_float, integers);
+    set_count(L, "zero_count", has_zero ? h->zero_count_bits : 0, is_float, integers);
     lua_pushnumber(L, h->sum);
     lua_setfield(L, -2, "sum");
     lua_pushnumber(L, h->zero_threshold);
@@ -115,7 +118,7 @@ void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra
     int known = h->reset_hint >= 0 && h->reset_hint <= PRA_COUNTER_RESET_GAUGE;
     (void)lua_pushstring(L, hints[known ? h->reset_hint : PRA_COUNTER_RESET_UNKNOWN]);
     lua_setfield(L, -2, "reset_hint");
-    set_buckets(L, columns, h);
+    set_buckets(L, columns, h, integers);
 }
 
 /* ---- to columns */
@@ -351,61 +354,35 @@ void pra__lua_histogram_fill(lua_State *L, int index, pra__lua_histogram *out)
 
 /* ---- functions of the module */
 
-#define HOLDER "pra.holder"
-
-/* What is freed with the userdata: a raised error must not leak it. */
-typedef struct holder {
-    pra_buffer *buffer;
-    pra_write_request *request;
-} holder;
-
-static int holder_free(lua_State *L)
-{
-    holder *h = lua_touserdata(L, 1);
-    pra_buffer_free(h->buffer);
-    pra_write_request_free(h->request);
-    *h = (holder){NULL, NULL};
-    return 0;
-}
-
-static holder *push_holder(lua_State *L)
-{
-    holder *h = lua_newuserdatauv(L, sizeof *h, 0);
-    *h = (holder){NULL, NULL};
-    luaL_setmetatable(L, HOLDER);
-    return h;
-}
-
 /* histogram_encode(histogram): a string. */
 static int histogram_encode(lua_State *L)
 {
     pra__lua_histogram histogram;
     lua_settop(L, 1);
-    holder *h = push_holder(L);
+    pra__lua_holder *h = pra__lua_holder_push(L);
     pra__lua_histogram_fill(L, 1, &histogram);
-    int code = pra_buffer_new(NULL, &h->buffer);
+    int code = pra_buffer_new(NULL, &h->message);
     if (code == PRA_OK) {
-        code = pra_histogram_encode(&histogram.columns, 0, h->buffer);
+        code = pra_histogram_encode(&histogram.columns, 0, h->message);
     }
     if (code != PRA_OK) {
         return luaL_error(L, "%s",
                           code == PRA_ERR_NOMEM ? "not enough memory" : pra_strerror(code));
     }
-    pra__lua_push_str(L, (pra_str){pra_buffer_data(h->buffer), pra_buffer_len(h->buffer)});
-    (void)lua_pushcfunction(L, holder_free); /* not only when the collector comes by */
     lua_pushvalue(L, 2);
-    lua_call(L, 1, 0);
-    return 1;
+    return pra__lua_encoded(L, h, code, 0, NULL);
 }
 
-/* histogram_decode(bytes): a histogram; or nil, message, code. */
+/* histogram_decode(bytes [, integers]): a histogram; or nil, message, code. */
 static int histogram_decode(lua_State *L)
 {
     pra_str data;
     pra_error err = {0};
     pra_columns columns = {.size = sizeof columns};
     data.ptr = luaL_checklstring(L, 1, &data.len);
-    holder *h = push_holder(L);
+    int integers = pra__lua_integers(L, 2);
+    pra__lua_holder *h = pra__lua_holder_push(L);
+    const int holder = lua_gettop(L);
     int code = pra_write_request_new(NULL, &h->request);
     if (code == PRA_OK) {
         code = pra_write_request_add_series(h->request, NULL, 0);
@@ -417,15 +394,10 @@ static int histogram_decode(lua_State *L)
         code = pra_write_request_columns(h->request, &columns);
     }
     if (code != PRA_OK) {
-        lua_pushnil(L);
-        (void)lua_pushstring(L, err.code ? err.message : pra_strerror(code));
-        lua_pushinteger(L, code);
-        return 3;
+        return pra__lua_fail(L, code, &err);
     }
-    pra__lua_histogram_push(L, &columns, columns.histograms);
-    (void)lua_pushcfunction(L, holder_free);
-    lua_pushvalue(L, -3);
-    lua_call(L, 1, 0);
+    pra__lua_histogram_push(L, &columns, columns.histograms, integers);
+    pra__lua_holder_release(L, holder);
     return 1;
 }
 
@@ -444,9 +416,5 @@ void pra__lua_histogram_register(lua_State *L)
                                          {"histogram_decode", histogram_decode},
                                          {"histogram_bound", histogram_bound},
                                          {NULL, NULL}};
-    (void)luaL_newmetatable(L, HOLDER);
-    lua_pushcfunction(L, holder_free);
-    lua_setfield(L, -2, "__gc");
-    lua_pop(L, 1);
     luaL_setfuncs(L, functions, 0);
 }

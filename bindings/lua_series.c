@@ -1,41 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Columns become plain tables, and sets of labels become arrays and keys. */
+/* Series of a request: objects that are made of what a script asks for, and plain tables. */
 #include "thunk_lua.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-void pra__lua_push_str(lua_State *L, pra_str str)
-{
-    (void)lua_pushlstring(L, str.len ? str.ptr : "", str.len);
-}
+/* ---- numbers */
 
-/* ---- one series */
-
-/* Upvalues of the iterator. */
-enum { UP_REQUEST = 1, UP_NEXT, UP_LABELS, UP_TIMESTAMPS, UP_VALUES, UP_END };
-
-static void push_span(lua_State *L, const char *base, pra_span span)
-{
-    pra__lua_push_str(L, (pra_str){base + span.off, span.len});
-}
-
-/* Lua's own table of short strings is as fast as a cache by value before it: measured. */
-static void push_labels(lua_State *L, const char *base, const pra_label_span *labels, size_t count)
-{
-    lua_createtable(L, 0, (int)count);
-    for (size_t i = 0; i < count; i++) {
-        push_span(L, base, labels[i].name);
-        push_span(L, base, labels[i].value);
-        lua_rawset(L, -3);
-    }
-}
-
-void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count)
+void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count, int integers)
 {
     lua_createtable(L, (int)count, 0);
     for (size_t i = 0; i < count; i++) {
-        pra__lua_push_int64(L, items[i]);
+        pra__lua_push_integer(L, items[i], integers);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }
@@ -49,202 +24,364 @@ void pra__lua_push_numbers(lua_State *L, const double *items, size_t count)
     }
 }
 
-/* Adds field exemplars: a list of {labels, timestamp, value}. */
-static void set_exemplars(lua_State *L, const pra_columns *columns, pra_range range)
+/* ---- exemplars and histograms, as lists of tables */
+
+static void push_exemplar(lua_State *L, const pra_columns *columns, uint32_t number, int integers)
 {
-    lua_createtable(L, (int)range.count, 0);
-    for (uint32_t i = 0; i < range.count; i++) {
-        uint32_t number = range.start + i;
-        uint32_t first = columns->exemplar_label_offsets[number];
-        lua_createtable(L, 0, 3);
-        push_labels(L, columns->base, columns->exemplar_labels + first,
-                    columns->exemplar_label_offsets[number + 1] - first);
-        lua_setfield(L, -2, "labels");
-        pra__lua_push_int64(L, columns->exemplar_timestamps_ms[number]);
-        lua_setfield(L, -2, "timestamp");
-        lua_pushnumber(L, columns->exemplar_values[number]);
-        lua_setfield(L, -2, "value");
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-    lua_setfield(L, -2, "exemplars");
+    uint32_t first = columns->exemplar_label_offsets[number];
+    lua_createtable(L, 0, 3);
+    pra__lua_push_label_spans(L, columns->base, columns->exemplar_labels + first,
+                              columns->exemplar_label_offsets[number + 1] - first);
+    lua_setfield(L, -2, "labels");
+    pra__lua_push_integer(L, columns->exemplar_timestamps_ms[number], integers);
+    lua_setfield(L, -2, "timestamp");
+    lua_pushnumber(L, columns->exemplar_values[number]);
+    lua_setfield(L, -2, "value");
 }
 
-static void set_histograms(lua_State *L, const pra_columns *columns, const pra_series *series)
+/* nil if there are none */
+static void push_exemplars(lua_State *L, const pra_columns *columns, pra_range range, int integers)
 {
-    lua_createtable(L, (int)series->histogram_count, 0);
-    for (size_t i = 0; i < series->histogram_count; i++) {
-        pra__lua_histogram_push(L, columns, &series->histograms[i]);
+    if (range.count == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, (int)range.count, 0);
+    for (uint32_t i = 0; i < range.count; i++) {
+        push_exemplar(L, columns, range.start + i, integers);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
+}
+
+static void push_histograms(lua_State *L, const pra_columns *columns, const pra_series *series,
+                            int integers)
+{
+    if (series->histogram_count == 0) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, (int)series->histogram_count, 0);
+    for (size_t i = 0; i < series->histogram_count; i++) {
+        pra__lua_histogram_push(L, columns, &series->histograms[i], integers);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+/* ---- plain series */
+
+void pra__lua_series_push_table(lua_State *L, const pra_columns *columns, size_t index,
+                                int integers)
+{
+    pra_series series = {.size = sizeof series};
+    (void)pra_columns_series(columns, index, &series);
+    lua_createtable(L, 0, 4);
+    pra__lua_push_label_spans(L, series.base, series.labels, series.label_count);
+    lua_setfield(L, -2, "labels");
+    pra__lua_push_integers(L, series.timestamps_ms, series.sample_count, integers);
+    lua_setfield(L, -2, "timestamps");
+    pra__lua_push_numbers(L, series.values, series.sample_count);
+    lua_setfield(L, -2, "values");
+    if (series.start_timestamps_ms && series.sample_count > 0) {
+        pra__lua_push_integers(L, series.start_timestamps_ms, series.sample_count, integers);
+        lua_setfield(L, -2, "start_timestamps");
+    }
+    push_exemplars(L, columns, series.exemplars, integers);
+    lua_setfield(L, -2, "exemplars");
+    push_histograms(L, columns, &series, integers);
     lua_setfield(L, -2, "histograms");
+}
+
+/* ---- series objects: tables with a metatable, in which what was asked for stays */
+
+enum { REQUEST = 1, NUMBER, STRINGS, SLOTS = STRINGS };
+
+/* What an object stands for. */
+typedef struct series {
+    const pra_write_request *data;
+    pra__lua_request *request;
+    const pra_columns *columns;
+    size_t index;
+} series;
+
+static series check_series(lua_State *L, int object)
+{
+    series s = {0};
+    int number = 0;
+    luaL_checktype(L, object, LUA_TTABLE);
+    (void)lua_rawgeti(L, object, REQUEST);
+    (void)lua_rawgeti(L, object, NUMBER);
+    if (!luaL_testudata(L, -2, PRA__LUA_REQUEST)) {
+        (void)luaL_argerror(L, object, "a series of a request is wanted");
+    }
+    s.data = pra__lua_request_data(L, -2, &s.request);
+    s.columns = &s.request->columns;
+    s.index = (size_t)lua_tointegerx(L, -1, &number) - 1;
+    if (!number || s.index >= s.columns->series_count) {
+        (void)luaL_argerror(L, object, "the request has no such series");
+    }
+    lua_pop(L, 2);
+    return s;
+}
+
+static pra_series pointers_of(const series *s)
+{
+    pra_series out = {.size = sizeof out};
+    (void)pra_columns_series(s->columns, s->index, &out);
+    return out;
+}
+
+/* STRINGS[0] is the number of the series they were last used for. */
+static int series_labels(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    (void)lua_rawgeti(L, 1, STRINGS);
+    const int strings = lua_gettop(L);
+    luaL_checktype(L, strings, LUA_TTABLE);
+    (void)lua_rawgeti(L, strings, 0);
+    const int follows = lua_tointeger(L, -1) == (lua_Integer)s.index;
+    pra__lua_labels_push(L, s.columns, s.index, strings, follows);
+    lua_pushinteger(L, (lua_Integer)s.index + 1);
+    lua_rawseti(L, strings, 0);
+    return 1;
+}
+
+static int push_column(lua_State *L, const series *s, pra__lua_kind kind, const void *items,
+                       size_t count)
+{
+    pra__lua_column_push(L, s->data, s->request->built != NULL,
+                         (pra__lua_numbers){items, count, kind, s->request->view.integers});
+    return 1;
+}
+
+static int series_timestamps(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    const pra_series p = pointers_of(&s);
+    return push_column(L, &s, PRA__LUA_INT64, p.timestamps_ms, p.sample_count);
+}
+
+static int series_values(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    const pra_series p = pointers_of(&s);
+    return push_column(L, &s, PRA__LUA_DOUBLE, p.values, p.sample_count);
+}
+
+static int series_start_timestamps(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    const pra_series p = pointers_of(&s);
+    if (!p.start_timestamps_ms || p.sample_count == 0) {
+        return 0;
+    }
+    return push_column(L, &s, PRA__LUA_INT64, p.start_timestamps_ms, p.sample_count);
+}
+
+static int series_histograms(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    const pra_series p = pointers_of(&s);
+    push_histograms(L, s.columns, &p, s.request->view.integers);
+    return 1;
+}
+
+static int series_exemplars(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    push_exemplars(L, s.columns, pointers_of(&s).exemplars, s.request->view.integers);
+    return 1;
+}
+
+static int series_number(lua_State *L)
+{
+    lua_pushinteger(L, (lua_Integer)check_series(L, 1).index + 1);
+    return 1;
+}
+
+static int series_fingerprint(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    pra__lua_push_fingerprint(L, s.columns, s.index);
+    return 1;
+}
+
+/* ---- methods */
+
+/* series:label(name): of the labels as the script sees them. */
+static int series_label(lua_State *L)
+{
+    pra_str name;
+    const series s = check_series(L, 1);
+    name.ptr = luaL_checklstring(L, 2, &name.len);
+    lua_settop(L, 2);
+    lua_pushliteral(L, "labels");
+    if (lua_rawget(L, 1) == LUA_TTABLE) {
+        lua_pushvalue(L, 2);
+        (void)lua_rawget(L, -2);
+        return 1;
+    }
+    const pra_series p = pointers_of(&s);
+    for (size_t i = 0; i < p.label_count; i++) {
+        const pra_span span = p.labels[i].name;
+        if (span.len == name.len && memcmp(p.base + span.off, name.ptr, name.len) == 0) {
+            pra__lua_push_span(L, p.base, p.labels[i].value);
+            return 1;
+        }
+    }
+    return 0;
+}
+
+/* Upvalues: the series, the number of samples given out. */
+static int next_sample(lua_State *L)
+{
+    lua_settop(L, 0);
+    lua_pushvalue(L, lua_upvalueindex(1));
+    const series s = check_series(L, 1);
+    const pra_series p = pointers_of(&s);
+    const size_t at = (size_t)lua_tointeger(L, lua_upvalueindex(2));
+    if (at >= p.sample_count) {
+        return 0;
+    }
+    lua_pushinteger(L, (lua_Integer)at + 1);
+    lua_replace(L, lua_upvalueindex(2));
+    pra__lua_push_integer(L, p.timestamps_ms[at], s.request->view.integers);
+    lua_pushnumber(L, p.values[at]);
+    return 2;
+}
+
+/* for timestamp, value in series:samples() do */
+static int series_samples(lua_State *L)
+{
+    (void)check_series(L, 1);
+    lua_settop(L, 1);
+    lua_pushinteger(L, 0);
+    lua_pushcclosure(L, next_sample, 2);
+    return 1;
+}
+
+/* series:reject(reason [, kind [, count]]) */
+static int series_reject(lua_State *L)
+{
+    const series s = check_series(L, 1);
+    pra__lua_reject(L, s.request, s.index, 2);
+    return 0;
+}
+
+/* A method of upvalue 1, or what the getter in upvalue 2 makes, which stays in the object. */
+static int series_index(lua_State *L)
+{
+    lua_settop(L, 2);
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(1)) != LUA_TNIL) {
+        return 1;
+    }
+    lua_pushvalue(L, 2);
+    if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TNIL) {
+        return 1;
+    }
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    if (!lua_isnil(L, -1)) {
+        lua_pushvalue(L, 2);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, 1);
+    }
+    return 1;
+}
+
+static int series_newindex(lua_State *L)
+{
+    return luaL_error(L, "a series of a request cannot be changed; series:totable() gives one "
+                         "that can");
 }
 
 /* ---- the iterator */
 
-static void push_series(lua_State *L, const pra_columns *columns, const pra_series *series)
-{
-    lua_createtable(L, 0, 4);
-    lua_pushvalue(L, lua_upvalueindex(UP_LABELS));
-    push_labels(L, series->base, series->labels, series->label_count);
-    lua_rawset(L, -3);
-    lua_pushvalue(L, lua_upvalueindex(UP_TIMESTAMPS));
-    pra__lua_push_integers(L, series->timestamps_ms, series->sample_count);
-    lua_rawset(L, -3);
-    lua_pushvalue(L, lua_upvalueindex(UP_VALUES));
-    pra__lua_push_numbers(L, series->values, series->sample_count);
-    lua_rawset(L, -3);
-    if (series->start_timestamps_ms && series->sample_count > 0) {
-        pra__lua_push_integers(L, series->start_timestamps_ms, series->sample_count);
-        lua_setfield(L, -2, "start_timestamps");
-    }
-    if (series->exemplars.count > 0) {
-        set_exemplars(L, columns, series->exemplars);
-    }
-    if (series->histogram_count > 0) {
-        set_histograms(L, columns, series);
-    }
-}
-
+/* Upvalues: the request, the strings of its labels, the number of series given out. */
 static int next_series(lua_State *L)
 {
     lua_settop(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(UP_REQUEST));
-    const pra__lua_view *view = pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
-    lua_Integer next = lua_tointeger(L, lua_upvalueindex(UP_NEXT));
-    pra_columns columns = {.size = sizeof columns};
-    pra_series series = {.size = sizeof series};
-    if (pra_write_request_columns(view->object, &columns) != PRA_OK ||
-        pra_columns_series(&columns, (size_t)next, &series) != PRA_OK) {
+    lua_pushvalue(L, lua_upvalueindex(1));
+    const pra_columns *columns = pra__lua_request_columns(L, 1);
+    const lua_Integer next = lua_tointeger(L, lua_upvalueindex(3)) + 1;
+    if ((size_t)next > columns->series_count) {
         return 0;
     }
-    push_series(L, &columns, &series);
-    lua_pushinteger(L, next + 1);
+    enum { FIELDS = 4 };
+    lua_createtable(L, SLOTS, FIELDS);
+    luaL_setmetatable(L, PRA__LUA_SERIES);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, REQUEST);
+    lua_pushinteger(L, next);
+    lua_rawseti(L, -2, NUMBER);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_rawseti(L, -2, STRINGS);
+    lua_pushinteger(L, next);
     lua_pushvalue(L, -1);
-    lua_replace(L, lua_upvalueindex(UP_NEXT));
+    lua_replace(L, lua_upvalueindex(3));
     return 2;
 }
 
 /* for series, number in request:series() do */
 int pra__lua_request_series(lua_State *L)
 {
-    (void)pra__lua_view_check(L, 1, PRA__LUA_REQUEST);
+    pra__lua_request *r;
+    const pra_columns *columns = pra__lua_request_columns(L, 1);
+    (void)pra__lua_request_data(L, 1, &r); /* they may stay */
     lua_settop(L, 1);
+    pra__lua_strings_push(L, columns);
     lua_pushinteger(L, 0);
-    lua_pushliteral(L, "labels");
-    lua_pushliteral(L, "timestamps");
-    lua_pushliteral(L, "values");
-    lua_pushcclosure(L, next_series, UP_END - 1);
+    lua_pushcclosure(L, next_series, 3);
     return 1;
 }
 
-/* ---- labels in tables */
+/* ---- what is taken as a series: see pra__lua_series_whole */
 
-pra_label *pra__lua_labels_room(lua_State *L, size_t count, pra_label *few)
+static int is_kind(lua_State *L, int object, const char *name, int column)
 {
-    if (count <= PRA__LUA_SMALL) {
-        lua_pushnil(L);
-        return few;
-    }
-    return lua_newuserdatauv(L, count * sizeof *few, 0);
+    pra__lua_numbers numbers;
+    (void)lua_pushstring(L, name);
+    const int type = lua_rawget(L, object);
+    const int fits = type == LUA_TNIL || (column && pra__lua_column_get(L, -1, &numbers));
+    lua_pop(L, 1);
+    return fits;
 }
 
-size_t pra__lua_labels_count(lua_State *L, int index)
+int pra__lua_series_whole(lua_State *L, int object, const pra_columns **columns, size_t *index)
 {
-    size_t count = 0;
-    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
-        count++;
+    if (!lua_istable(L, object) || !lua_getmetatable(L, object)) {
+        return 0;
     }
-    return count;
-}
-
-size_t pra__lua_labels_fill(lua_State *L, int index, pra_label *out, size_t room)
-{
-    size_t count = 0;
-    lua_pushnil(L);
-    while (lua_next(L, index)) {
-        if (count == room) {
-            lua_pop(L, 2);
-            break;
-        }
-        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING) {
-            (void)luaL_error(L, "labels hold a %s with a %s, not strings by strings",
-                             luaL_typename(L, -2), luaL_typename(L, -1));
-        }
-        out[count].name.ptr = lua_tolstring(L, -2, &out[count].name.len);
-        out[count].value.ptr = lua_tolstring(L, -1, &out[count].value.len);
-        count++;
-        lua_pop(L, 1);
+    (void)luaL_getmetatable(L, PRA__LUA_SERIES);
+    const int is_series = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    if (!is_series || !is_kind(L, object, "timestamps", 1) || !is_kind(L, object, "values", 1) ||
+        !is_kind(L, object, "start_timestamps", 1) || !is_kind(L, object, "histograms", 0) ||
+        !is_kind(L, object, "exemplars", 0)) {
+        return 0;
     }
-    return count;
-}
-
-static int by_name(const void *a, const void *b)
-{
-    const pra_str *x = &((const pra_label *)a)->name, *y = &((const pra_label *)b)->name;
-    size_t common = x->len < y->len ? x->len : y->len;
-    int order = memcmp(x->ptr, y->ptr, common);
-    return order ? order : (x->len > y->len) - (x->len < y->len);
-}
-
-/* Labels come few and nearly sorted. */
-static void sort_labels(pra_label *labels, size_t count)
-{
-    if (count > PRA__LUA_SMALL) {
-        qsort(labels, count, sizeof *labels, by_name);
-        return;
-    }
-    for (size_t i = 1; i < count; i++) {
-        pra_label label = labels[i];
-        size_t at = i;
-        for (; at > 0 && by_name(&labels[at - 1], &label) > 0; at--) {
-            labels[at] = labels[at - 1];
-        }
-        labels[at] = label;
-    }
-}
-
-static size_t key_size(pra_str prefix, const pra_label *labels, size_t count)
-{
-    size_t size = prefix.len ? prefix.len + 1 : 0;
-    for (size_t i = 0; i < count; i++) {
-        size += labels[i].name.len + labels[i].value.len + 2;
-    }
-    return size;
-}
-
-static char *put(char *to, pra_str str)
-{
-    memcpy(to, str.ptr, str.len);
-    to[str.len] = '\xff';
-    return to + str.len + 1;
-}
-
-/* prefix 0xFF name 0xFF value 0xFF ..., sorted by name; a text in UTF-8 holds no 0xFF. */
-int pra__lua_key(lua_State *L)
-{
-    enum { SHORT_KEY = 512 };
-    pra_label few[PRA__LUA_SMALL];
-    char small[SHORT_KEY];
-    pra_str prefix;
-    luaL_checktype(L, 1, LUA_TTABLE);
-    prefix.ptr = luaL_optlstring(L, 2, "", &prefix.len);
-    size_t room = pra__lua_labels_count(L, 1);
-    pra_label *labels = pra__lua_labels_room(L, room, few);
-    size_t count = pra__lua_labels_fill(L, 1, labels, room);
-    size_t size = key_size(prefix, labels, count);
-    char *key = small;
-    if (size > SHORT_KEY) {
-        key = lua_newuserdatauv(L, size, 0);
-        count = pra__lua_labels_fill(L, 1, labels, room); /* a finalizer may have run */
-        if (key_size(prefix, labels, count) != size) {
-            return luaL_error(L, "the labels were changed by a finalizer");
-        }
-    }
-    sort_labels(labels, count);
-    char *end = prefix.len ? put(key, prefix) : key;
-    for (size_t i = 0; i < count; i++) {
-        end = put(put(end, labels[i].name), labels[i].value);
-    }
-    (void)lua_pushlstring(L, key, size);
+    const series s = check_series(L, object);
+    *columns = s.columns;
+    *index = s.index;
     return 1;
+}
+
+void pra__lua_series_register(lua_State *L)
+{
+    static const luaL_Reg methods[] = {{"label", series_label},
+                                       {"samples", series_samples},
+                                       {"reject", series_reject},
+                                       {NULL, NULL}};
+    static const luaL_Reg getters[] = {{"labels", series_labels},
+                                       {"timestamps", series_timestamps},
+                                       {"values", series_values},
+                                       {"start_timestamps", series_start_timestamps},
+                                       {"histograms", series_histograms},
+                                       {"exemplars", series_exemplars},
+                                       {"index", series_number},
+                                       {"fingerprint", series_fingerprint},
+                                       {NULL, NULL}};
+    static const luaL_Reg meta[] = {{"__newindex", series_newindex}, {NULL, NULL}};
+    pra__lua_class_register(L, PRA__LUA_SERIES, series_index, methods, getters, meta);
+    lua_setfield(L, -2, "Series");
 }

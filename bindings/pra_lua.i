@@ -90,6 +90,19 @@ static void stderr_log(void *ctx, int32_t level, const char *fields_cstr)
     pra__lua_leave(L, previous);
 }
 
+%typemap(out) uint64_t body_length
+%{
+    if ($1 == UINT64_MAX) {
+        lua_pushnil(L);
+    } else {
+        pra__lua_push_uint64(L, $1);
+    }
+    SWIG_arg++;
+%}
+%extend Exchange {
+    void reset(void) { pra_exchange_reset($self->exchange); }
+}
+
 %extend Server {
     /* Serves until SIGINT or SIGTERM; returns its number. */
     int serve(lua_State *L, uint32_t grace_ms, pra_error *err)
@@ -105,6 +118,16 @@ static void stderr_log(void *ctx, int32_t level, const char *fields_cstr)
     all_results(L, "Server", make_server);
 %}
 %wrapper %{
+const pra_limits *pra__lua_limits(lua_State *L, int index)
+{
+    void *limits = NULL;
+    if (!lua_isnoneornil(L, index) &&
+        !SWIG_IsOK(SWIG_ConvertPtr(L, index, &limits, SWIGTYPE_p_Limits, 0))) {
+        (void)luaL_error(L, "limits are no Limits");
+    }
+    return limits;
+}
+
 /* SWIG's constructors pass on one result; these all three of a failure. */
 static int _wrap_new_Handler(lua_State *L);
 static int _wrap_new_Exchange(lua_State *L);

@@ -97,6 +97,7 @@ typedef struct storage {
     pra_storage_vtbl vtbl; /* with those entries that the table has */
     universe *universe;
     pra__lua_log log;
+    int integers;
 } storage;
 
 /* registry[storage] = {[SELF] = userdata, [TABLE] = functions, [LOG] = function or nil} */
@@ -113,7 +114,7 @@ typedef struct call {
     pra_series_sink *const *sinks;
     pra_write_result *result;
     pra_error *err;
-    pra__lua_view *views;
+    pra__lua_views views;
     int code;
 } call;
 
@@ -233,9 +234,7 @@ static int bridge(lua_State *L)
         lua_pushvalue(L, first + i);
     }
     int status = lua_pcall(L, 1 + count, 0, 2);
-    for (pra__lua_view *view = c->views; view; view = view->next) {
-        view->object = NULL;
-    }
+    pra__lua_views_end(&c->views);
     if (status != LUA_OK) {
         failed(L, c, status);
     }
@@ -245,6 +244,7 @@ static int bridge(lua_State *L)
 static int run(call *c)
 {
     universe *u = c->storage->universe;
+    c->views.integers = c->storage->integers;
     (void)pthread_mutex_lock(&u->lock);
     lua_State *L = u->current;
     if (!L) {
@@ -295,8 +295,8 @@ static void call_script(lua_State *L, int count)
 
 static int write_arguments(lua_State *L, call *c)
 {
-    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, NULL, &c->views);
-    pra__lua_view_push(L, PRA__LUA_REQUEST, c->input, c->result, &c->views);
+    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, &c->views);
+    pra__lua_request_push(L, c->input, c->result, &c->views);
     return 2;
 }
 
@@ -351,9 +351,9 @@ static void drain(lua_State *L, pra_series_sink *sink)
 
 static int query_arguments(lua_State *L, call *c)
 {
-    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, NULL, &c->views);
-    pra__lua_view_push(L, PRA__LUA_QUERY, c->input, NULL, &c->views);
-    pra__lua_view_push(L, PRA__LUA_SINK, c->sinks[0], NULL, &c->views);
+    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, &c->views);
+    pra__lua_view_push(L, PRA__LUA_QUERY, c->input, &c->views);
+    pra__lua_view_push(L, PRA__LUA_SINK, c->sinks[0], &c->views);
     return 3;
 }
 
@@ -389,17 +389,17 @@ static int read_arguments(lua_State *L, call *c)
 {
     size_t count = pra_read_request_query_count(c->input);
     lua_createtable(L, (int)(2 * count), 0);
-    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, NULL, &c->views);
+    pra__lua_view_push(L, PRA__LUA_CONTEXT, c->ctx, &c->views);
     lua_createtable(L, (int)count, 0);
     lua_createtable(L, (int)count, 0);
     int sinks = lua_gettop(L), hidden = sinks - 3;
     for (size_t i = 0; i < count; i++) {
         lua_Integer number = (lua_Integer)i + 1;
-        pra__lua_view_push(L, PRA__LUA_QUERY, pra_read_request_query(c->input, i), NULL, &c->views);
+        pra__lua_view_push(L, PRA__LUA_QUERY, pra_read_request_query(c->input, i), &c->views);
         lua_pushvalue(L, -1);
         lua_rawseti(L, hidden, 2 * number - 1);
         lua_rawseti(L, sinks - 1, number);
-        pra__lua_view_push(L, PRA__LUA_SINK, c->sinks[i], NULL, &c->views);
+        pra__lua_view_push(L, PRA__LUA_SINK, c->sinks[i], &c->views);
         lua_pushvalue(L, -1);
         lua_rawseti(L, hidden, 2 * number);
         lua_rawseti(L, sinks, number);
@@ -492,6 +492,9 @@ void pra__lua_storage_new(lua_State *L, int index, const pra__lua_log *log, pra_
     fill_vtbl(L, top + 1, &s->vtbl);
     s->universe = universe_get(L);
     s->log = log ? *log : (pra__lua_log){NULL, stderr_log};
+    (void)lua_getfield(L, index, "integers");
+    s->integers = pra__lua_integers(L, -1);
+    lua_pop(L, 1);
     lua_rawseti(L, top + 2, SELF);
     lua_pushvalue(L, top + 1);
     lua_rawseti(L, top + 2, TABLE);
@@ -527,7 +530,13 @@ void pra__lua_open(lua_State *L)
     static const luaL_Reg functions[] = {
         {"is_stale", is_stale}, {"key", pra__lua_key}, {NULL, NULL}};
     universe_register(L);
+    lua_pushliteral(L, "swig");
+    lua_setfield(L, -2, "face");
     pra__lua_views_register(L);
+    pra__lua_requests_register(L);
+    pra__lua_series_register(L);
+    pra__lua_columns_register(L);
+    pra__lua_client_register(L);
     luaL_setfuncs(L, functions, 0);
     pra__lua_histogram_register(L);
     push_stale_nan(L);

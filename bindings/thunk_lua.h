@@ -24,6 +24,10 @@
 #define PRA__LUA_QUERY "pra.query"
 #define PRA__LUA_SINK "pra.sink"
 #define PRA__LUA_VERDICT "pra.verdict"
+#define PRA__LUA_SERIES "pra.series"
+#define PRA__LUA_COLUMN "pra.column"
+#define PRA__LUA_COLUMN_COPY "pra.column.copy"
+#define PRA__LUA_HOLDER "pra.holder"
 
 /* ---- thunk_lua.c: the storage */
 
@@ -48,23 +52,101 @@ int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra_erro
  * the stack. May raise. */
 void pra__lua_open(lua_State *L);
 
+/* The limits of a core.Limits() at index; NULL for nil. Raises. */
+const pra_limits *pra__lua_limits(lua_State *L, int index);
+
+/* ---- how a script wants its integers */
+
+enum { PRA__LUA_EXACT = 0, PRA__LUA_TEXT = 1 };
+
+/* Of the option integers at index: nil, or "string". Raises. */
+int pra__lua_integers(lua_State *L, int index);
+void pra__lua_push_integer(lua_State *L, int64_t value, int integers);
+void pra__lua_push_unsigned(lua_State *L, uint64_t value, int integers);
+
 /* ---- lua_views.c: what a storage function is handed */
 
 /* The object behind a userdata that lives as long as one callback. */
 typedef struct pra__lua_view {
-    const void *object;         /* NULL when the callback is over */
-    void *output;               /* request: pra_write_result */
+    const void *object;                  /* NULL when the callback is over */
+    void *output;                        /* request: pra_write_result */
+    void (*end)(struct pra__lua_view *); /* called when it is over; may be NULL */
+    int integers;
     struct pra__lua_view *next; /* of the same callback */
 } pra__lua_view;
 
+/* Those of one callback. */
+typedef struct pra__lua_views {
+    pra__lua_view *first;
+    int integers;
+} pra__lua_views;
+
 /* Pushes a view and puts it into the list. May raise. */
-void pra__lua_view_push(lua_State *L, const char *type, const void *object, void *output,
-                        pra__lua_view **list);
+void pra__lua_view_push(lua_State *L, const char *type, const void *object, pra__lua_views *list);
+/* Ends them all. They must be on the stack. Does not raise. */
+void pra__lua_views_end(pra__lua_views *list);
 /* The view at index; raises if it is of another type or over. */
 pra__lua_view *pra__lua_view_check(lua_State *L, int index, const char *type);
+/* An __index: a method of upvalue 1, or what the getter in upvalue 2 makes of the object. */
+int pra__lua_view_index(lua_State *L);
+/* Makes a metatable with index, meta, methods and getters, and pushes the table of methods. May
+ * raise. */
+void pra__lua_class_register(lua_State *L, const char *type, lua_CFunction index,
+                             const luaL_Reg *methods, const luaL_Reg *getters,
+                             const luaL_Reg *meta);
 void pra__lua_views_register(lua_State *L);
-/* Adds the series table on top of the stack to the sink and pops it; raises. */
-void pra__lua_sink_add(lua_State *L, pra_series_sink *sink);
+
+/* ---- lua_request.c: write requests */
+
+/* view.object is NULL when the call is over that it was handed to; then kept is what series of it
+ * are made of, if there can be any. */
+typedef struct pra__lua_request {
+    pra__lua_view view;
+    pra_write_request *kept;    /* a share of our own */
+    pra_write_request *built;   /* the same, while it can be added to */
+    pra_write_request *scratch; /* where a series is put together before it is added */
+    int shown;                  /* series or columns were asked for */
+    pra_columns columns;        /* of what is built as of the last look */
+} pra__lua_request;
+
+/* Pushes the request of a callback. May raise. */
+void pra__lua_request_push(lua_State *L, const pra_write_request *object, pra_write_result *result,
+                           pra__lua_views *views);
+/* Pushes an empty one, to be built. May raise. */
+pra__lua_request *pra__lua_request_new(lua_State *L, int integers);
+/* The request at index; raises if it is over. */
+pra__lua_request *pra__lua_request_check(lua_State *L, int index);
+const pra_columns *pra__lua_request_columns(lua_State *L, int index);
+/* What series and columns are made of, with out's columns as they are now; also of one that is
+ * over, if it had been asked for before. Raises. */
+const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua_request **out);
+/* Arguments from reason_index on: reason [, kind [, count]]. Raises. */
+void pra__lua_reject(lua_State *L, pra__lua_request *r, size_t series, int reason_index);
+void pra__lua_requests_register(lua_State *L);
+
+/* Pushes nil, message, code; returns 3. err may be NULL. */
+int pra__lua_fail(lua_State *L, int code, const pra_error *err);
+
+/* What is freed with a userdata: a raised error must not leak it. */
+typedef struct pra__lua_holder {
+    pra_buffer *message, *block;
+    pra_arena *arena;
+    pra_write_request *request;
+    pra_read_request *queries;
+    pra_read_response *response;
+    pra_stream_reader *reader;
+} pra__lua_holder;
+
+/* Pushes an empty one. May raise. */
+pra__lua_holder *pra__lua_holder_push(lua_State *L);
+/* Frees what the holder at index holds, before the collector comes by. May raise. */
+void pra__lua_holder_release(lua_State *L, int index);
+/* The end of a function that encoded into the message of the holder on top of the stack. */
+int pra__lua_encoded(lua_State *L, pra__lua_holder *h, int code, int compressed, pra_error *err);
+
+/* ---- lua_client.c: the side that asks */
+
+void pra__lua_client_register(lua_State *L);
 
 /* ---- lua_histogram.c: native histograms */
 
@@ -75,22 +157,66 @@ typedef struct pra__lua_histogram {
 } pra__lua_histogram;
 
 /* Pushes a table. May raise. */
-void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra_histogram *h);
+void pra__lua_histogram_push(lua_State *L, const pra_columns *columns, const pra_histogram *h,
+                             int integers);
 /* Fills out from the table at index (absolute), leaving on the stack what out points into. Raises.
  */
 void pra__lua_histogram_fill(lua_State *L, int index, pra__lua_histogram *out);
 /* Sets functions in the table on top of the stack. May raise. */
 void pra__lua_histogram_register(lua_State *L);
 
-/* ---- lua_series.c: tables from columns and back */
+/* ---- lua_columns.c: numbers without a table of them */
 
-/* The iterator function of the request view at index 1, for the generic for. */
+typedef enum pra__lua_kind { PRA__LUA_DOUBLE, PRA__LUA_INT64, PRA__LUA_UINT32 } pra__lua_kind;
+
+typedef struct pra__lua_numbers {
+    const void *items;
+    size_t count;
+    pra__lua_kind kind;
+    int integers;
+} pra__lua_numbers;
+
+/* Pushes a Column of numbers of the request; copied: it is no owner of it. May raise. */
+void pra__lua_column_push(lua_State *L, const pra_write_request *request, int copied,
+                          pra__lua_numbers numbers);
+/* 1 and what is in the Column at index, valid as long as it is there; 0 if it is something else. */
+int pra__lua_column_get(lua_State *L, int index, pra__lua_numbers *out);
+void pra__lua_columns_register(lua_State *L);
+
+/* ---- lua_series.c: series as objects and as tables */
+
+/* request:series() */
 int pra__lua_request_series(lua_State *L);
+/* Pushes series number index as a plain table. May raise. */
+void pra__lua_series_push_table(lua_State *L, const pra_columns *columns, size_t index,
+                                int integers);
+/* 1 with columns and index if the table at index object is a series of a request of which, but for
+ * its labels, a script cannot have changed anything. Raises. */
+int pra__lua_series_whole(lua_State *L, int object, const pra_columns **columns, size_t *index);
 /* Push a list. May raise. */
-void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count);
+void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count, int integers);
 void pra__lua_push_numbers(lua_State *L, const double *items, size_t count);
-/* Pushes the string, or a string of length 0. */
+void pra__lua_series_register(lua_State *L);
+
+/* ---- lua_labels.c: labels as tables, and back */
+
+/* Push a string. May raise. */
 void pra__lua_push_str(lua_State *L, pra_str str);
+void pra__lua_push_span(lua_State *L, const char *base, pra_span span);
+/* Pushes a table. May raise. */
+void pra__lua_push_label_spans(lua_State *L, const char *base, const pra_label_span *labels,
+                               size_t count);
+/* Pushes a table for the strings of the labels of all series. May raise. */
+void pra__lua_strings_push(lua_State *L, const pra_columns *columns);
+/* Pushes the labels of one series, with the table of strings at index strings; follows: it was last
+ * used for the series before. May raise. */
+void pra__lua_labels_push(lua_State *L, const pra_columns *columns, size_t series, int strings,
+                          int follows);
+/* Pushes 16 hexadecimal digits. May raise. */
+void pra__lua_push_fingerprint(lua_State *L, const pra_columns *columns, size_t series);
+/* request:labels(), request:each_label() */
+int pra__lua_request_labels(lua_State *L);
+int pra__lua_request_each_label(lua_State *L);
 /* key(labels [, prefix]): one string for one set of labels. */
 int pra__lua_key(lua_State *L);
 
@@ -103,5 +229,37 @@ size_t pra__lua_labels_count(lua_State *L, int index);
 /* Fills out with at most room labels of the table at index; the strings are the table's. Raises if
  * an entry is not a pair of strings. Allocates nothing, so that no finalizer can run. */
 size_t pra__lua_labels_fill(lua_State *L, int index, pra_label *out, size_t room);
+
+/* ---- lua_sink.c: series into an answer */
+
+/* sink:add(series) */
+int pra__lua_sink_add_method(lua_State *L);
+/* Adds the series on top of the stack to the sink and pops it; raises. */
+void pra__lua_sink_add(lua_State *L, pra_series_sink *sink);
+
+/* A list of numbers of a script, on the stack: a table, or the numbers of a Column. */
+typedef struct pra__lua_list {
+    const char *name;
+    int index;
+    pra__lua_numbers numbers; /* items NULL: in the table */
+} pra__lua_list;
+
+typedef struct pra__lua_samples {
+    pra__lua_list timestamps, values;
+    size_t count;
+} pra__lua_samples;
+
+enum { PRA__LUA_PIECE = 256 }; /* samples that are kept on the C stack */
+
+/* Pushes fields timestamps and values of the series at index (absolute). Raises. */
+int pra__lua_samples_open(lua_State *L, int series, pra__lua_samples *out);
+/* count numbers of the list, in room (of PRA__LUA_PIECE) if they are in a table. Raise. */
+const int64_t *pra__lua_list_integers(lua_State *L, const pra__lua_list *list, size_t start,
+                                      size_t count, int64_t *room);
+const double *pra__lua_list_numbers(lua_State *L, const pra__lua_list *list, size_t start,
+                                    size_t count, double *room);
+/* The labels in the table at index (absolute), in few or in a userdata that is pushed; their
+ * strings are the table's. Pushes one value. Raises. */
+pra_label *pra__lua_labels_get(lua_State *L, int index, pra_label *few, size_t *count);
 
 #endif /* PRA_THUNK_LUA_H */

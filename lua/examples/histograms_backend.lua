@@ -3,7 +3,9 @@ local pra = require "prom_remote_api"
 local everything = { threads = 1, histograms = true, exemplars = true }
 local all, traces = {}, {} -- key → series; a list of exemplars
 
-local function append(list, more) table.move(more or {}, 1, #(more or {}), #list + 1, list) end
+local function append(list, more)
+  for i = 1, #(more or {}) do list[#list + 1] = more[i] end
+end
 
 function everything.write(ctx, request)
   for series, number in request:series() do

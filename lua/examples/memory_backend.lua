@@ -2,7 +2,7 @@ local pra = require "prom_remote_api"
 local memory = { threads = 1 } -- one Lua state: all requests see the same tables
 local all = {}                 -- key → series
 
-local function append(list, more) table.move(more, 1, #more, #list + 1, list) end
+local function append(list, more) for i = 1, #more do list[#list + 1] = more[i] end end
 
 function memory.write(ctx, request)
   for series in request:series() do

@@ -75,7 +75,7 @@ function Request:map(fn)
   return out, dropped
 end
 
-failure.of(Request, { "add", "add_metadata", "encode", "copy", "map", "relabel", "split" })
+failure.of(Request, { "encode", "copy" })
 
 local function list_of(column) return column and column:totable() end
 

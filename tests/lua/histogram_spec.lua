@@ -43,7 +43,7 @@ local function receive(list, storage)
   storage = storage or { histograms = true, exemplars = true }
   storage.write = storage.write or function(_, request)
     got.version, got.metadata = request.version, request.metadata
-    for series in request:series() do got[#got + 1] = series end
+    for series in request:series() do got[#got + 1] = series:totable() end
   end
   local status, headers, body = assert(pra.handler { storage = storage }):request(wire.write_v2(list))
   return status, got, headers, body

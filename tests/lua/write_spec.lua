@@ -14,7 +14,7 @@ end
 local function collect(request)
   local got = {}
   local status, body = receive(request, function(_, r)
-    for series in r:series() do got[#got + 1] = series end
+    for series in r:series() do got[#got + 1] = series:totable() end
   end)
   assert.equal(204, status, body)
   return got
@@ -82,7 +82,7 @@ describe("write", function()
     local got = {}
     receive(wire.write(sent, nil, { { type = 1, family = "x", help = "an x", unit = "s" } }), function(_, request)
       metadata, version = request.metadata, request.version
-      for series in request:series() do got[#got + 1] = series end
+      for series in request:series() do got[#got + 1] = series:totable() end
     end)
     assert.same({ { type = "counter", family = "x", help = "an x", unit = "s" } }, metadata)
     assert.equal(1, version)
