@@ -3,6 +3,8 @@
 --- The core interface (see faces.lua) over LuaJIT's FFI: libpra.so and no C beside it. Its exchanges
 --- are stepped, so that storage functions may yield.
 local base = require "prom_remote_api.ffi_base"
+local build = require "prom_remote_api.ffi_build"
+local client = require "prom_remote_api.ffi_client"
 local handlers = require "prom_remote_api.ffi_handler"
 local histograms = require "prom_remote_api.ffi_histogram"
 local requests = require "prom_remote_api.ffi_request"
@@ -24,6 +26,8 @@ local core = {
   histogram_encode = histograms.encode,
   histogram_decode = histograms.decode,
   histogram_bound = histograms.bound,
+  request = build.request,
+  encode_queries = client.encode_queries,
   Limits = handlers.Limits,
   Rules = handlers.Rules,
   Handler = handlers.Handler,
@@ -36,6 +40,12 @@ local core = {
 function core.decode(data, version, compressed, limits, integers)
   return requests.decode(data, version, compressed, handlers.limits_of(limits), integers)
 end
+
+function core.decode_answer(body, streamed, limits, integers)
+  return client.decode_answer(body, streamed, handlers.limits_of(limits), integers)
+end
+
+function core.relabel(rules, limits) return build.relabel(rules, handlers.limits_of(limits)) end
 
 for _, name in ipairs { "OK", "DONE", "ERR_REJECT", "ERR_RETRY", "ERR_INVALID_ARG",
   "ENDPOINT_AUTO", "CANONICAL_STRICT" } do

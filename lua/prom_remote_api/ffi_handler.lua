@@ -203,7 +203,8 @@ local function judge(handler, entry, raised)
     return verdict(raised.code, tostring(raised.message), raised.status, raised.after)
   end
   pcall(handler.log, raised, entry) -- a log that fails has nowhere to say so
-  if tostring(raised):sub(1, 17) == "not enough memory" then
+  local text = tostring(raised) -- a coroutine that passes it on puts a position before it
+  if text:find "^not enough memory" or text:find "^[^\n]-:%d+: not enough memory" then
     return verdict(lib.PRA_ERR_RETRY, "the storage script ran out of memory")
   end
   return verdict(lib.PRA_ERR_USER, "the storage script failed; the receiver's log says why")

@@ -73,7 +73,7 @@ function histograms.table_of(columns, h, show)
     sum = base.number_in(h, SUM),
     zero_threshold = base.number_in(h, ZERO_THRESHOLD),
     reset_hint = hints[h.reset_hint] or "unknown",
-    is_float = is_float or nil,
+    is_float = is_float or nil, -- the numbers themselves do not say it
     positive_spans = spans_of(columns.bucket_spans, h.positive_spans),
     negative_spans = spans_of(columns.negative_bucket_spans, h.negative_spans),
     custom_values = numbers_of(columns.custom_values, h.custom_values),

@@ -100,15 +100,23 @@ function Exchange:feed(piece) return going(self.core:feed(piece)) end
 ---@return integer? code
 function Exchange:end_body() return going(self.core:end_body()) end
 
---- Asks the storage; then the answer stands. On the ffi face storage functions may yield.
+--- Asks the storage; then the answer stands. On the ffi face storage functions may yield, and the
+--- host may have the queries of a read run side by side: spawn is called with a list of functions
+--- (that neither raise nor return anything) and returns when all of them have returned.
+---@param spawn fun(tasks: fun()[])?
 ---@return boolean? done
 ---@return string? message
 ---@return integer? code
-function Exchange:run()
-  local go, message, code = self.core:run()
+function Exchange:run(spawn)
+  local go, message, code
+  if spawn then go, message, code = self.core:run(spawn) else go, message, code = self.core:run() end
   if go == nil then return nil, message, code end
   return true
 end
+
+--- On the ffi face: nobody waits for the answer any more (the client is gone). Storage functions
+--- that are at work are told so when they next use a sink.
+function Exchange:cancel() self.core:cancel() end
 
 --- The HTTP status; 0 before the answer stands.
 ---@return integer
