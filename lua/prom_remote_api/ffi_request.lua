@@ -29,26 +29,27 @@ requests.Request = Request
 ---- owners
 
 -- What requests hold is no memory of Lua's, so its collector would not hurry. It is told when there
--- is more of it than of Lua's own.
-local FOREIGN = 16 * 1024 -- KiB that do not matter
-local foreign = 0
+-- is more of it than of Lua's own, and than what does not matter.
+local FOREIGN = 16 * 1024 -- KiB
+local foreign, spare = 0, 0
 
 local function charge(kib)
   foreign = foreign + kib
-  if foreign > FOREIGN and foreign > collectgarbage("count") then
+  if foreign > FOREIGN and foreign > collectgarbage "count" then
     collectgarbage("step", kib)
   end
 end
 
-local spare -- one handle with its memory, for the next decode
+local spares = {} -- handles with their memory, for requests to come, of spare KiB
 
 local Owner = ffi.metatype(ffi.typeof "struct { pra_write_request *handle; double kib; int keep; }",
   {
     __gc = function(owner)
       foreign = foreign - owner.kib
-      if owner.keep == 1 and not spare then
+      if owner.keep == 1 and spare + owner.kib <= FOREIGN then
         lib.pra_write_request_reset(owner.handle)
-        spare = ffi.gc(owner.handle, lib.pra_write_request_free)
+        spare = spare + owner.kib
+        spares[#spares + 1] = { ffi.gc(owner.handle, lib.pra_write_request_free), owner.kib }
       else
         lib.pra_write_request_free(owner.handle)
       end
@@ -272,10 +273,10 @@ end
 ---- decoding and encoding
 
 local function take_handle()
-  local handle = spare
-  if handle then
-    spare = nil
-    return ffi.gc(handle, nil)
+  local one = table.remove(spares)
+  if one then
+    spare = spare - one[2]
+    return ffi.gc(one[1], nil)
   end
   local out = ffi.new "pra_write_request *[1]"
   base.fresh()
@@ -296,7 +297,7 @@ function requests.decode(data, version, compressed, limits, integers)
   local handle, code = take_handle()
   if not handle then return base.failure(code) end
   code = decode_into(handle, data, version, compressed, limits)
-  if code == lib.PRA_ERR_BUSY then -- somebody else still has what was in it
+  while code == lib.PRA_ERR_BUSY do -- somebody else still has what was in it
     lib.pra_write_request_free(handle)
     handle, code = take_handle()
     if not handle then return base.failure(code) end

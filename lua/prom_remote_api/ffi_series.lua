@@ -18,9 +18,10 @@ local found, new_table = pcall(require, "table.new")
 if not found then new_table = function() return {} end end
 
 --- The state of a request, which its series share:
---- columns (pra_columns), shown (a key of base.show), symbols (number → string), owner (what keeps
---- the columns alive), refresh(state) or nil (for requests that change: fetches the columns anew),
---- copied (columns change: what is kept of them must be a copy), call and result (of a storage's)
+--- columns (pra_columns), shown (a key of base.show), owner (what keeps the columns alive),
+--- refresh(state) or nil (for requests that change: fetches the columns anew), copied (columns
+--- change: what is kept of them must be a copy), call and result (of a storage's), symbols (number →
+--- string)
 
 ---@class pra.Series
 ---@field labels table<string, string> the script's own
@@ -47,31 +48,8 @@ local function symbol(state, ref, buffer, span)
   return text
 end
 
--- Labels first … last - 1 as a table.
-local function read_labels(state, spans, first, last)
-  local buffer, refs = state.columns.base, state.columns.label_refs
-  local labels = new_table(0, last - first)
-  if refs ~= nil and spans == state.columns.labels then
-    for k = first, last - 1 do
-      local name = symbol(state, refs[k].name, buffer, spans[k].name)
-      labels[name] = symbol(state, refs[k].value, buffer, spans[k].value)
-    end
-  else
-    for k = first, last - 1 do
-      local name, value = spans[k].name, spans[k].value
-      labels[ffi_string(buffer + name.off, name.len)] = ffi_string(buffer + value.off, value.len)
-    end
-  end
-  return labels
-end
-
---- Labels of series number index (from 1).
-function series.labels(state, index)
-  local offsets = state.columns.label_offsets
-  return read_labels(state, state.columns.labels, offsets[index - 1], offsets[index])
-end
-
---- Name and value of label k (from 0) of all.
+--- Name and value of label k (from 0) of all. Of remote write 1.0 LuaJIT's own table of strings is as
+--- fast as comparing with the series before: measured.
 function series.label(state, k)
   local buffer, span, refs = state.columns.base, state.columns.labels[k], state.columns.label_refs
   if refs ~= nil then
@@ -80,6 +58,27 @@ function series.label(state, k)
   end
   return ffi_string(buffer + span.name.off, span.name.len),
     ffi_string(buffer + span.value.off, span.value.len)
+end
+
+--- Labels of series number index (from 1).
+function series.labels(state, index)
+  local offsets = state.columns.label_offsets
+  local first, last = offsets[index - 1], offsets[index]
+  local labels = new_table(0, last - first)
+  for k = first, last - 1 do
+    local name, value = series.label(state, k)
+    labels[name] = value
+  end
+  return labels
+end
+
+-- Labels first … last - 1 of exemplars.
+local function exemplar_labels(state, first, last)
+  local buffer, spans, labels = state.columns.base, state.columns.exemplar_labels, {}
+  for k = first, last - 1 do
+    labels[base.span(buffer, spans[k].name)] = base.span(buffer, spans[k].value)
+  end
+  return labels
 end
 
 function series.fingerprint(state, index)
@@ -154,7 +153,7 @@ function getters.exemplars(state, self)
   local list, show, offsets = {}, base.show[state.shown], c.exemplar_label_offsets
   for i = first, first + count - 1 do
     list[i - first + 1] = {
-      labels = read_labels(state, c.exemplar_labels, offsets[i], offsets[i + 1]),
+      labels = exemplar_labels(state, offsets[i], offsets[i + 1]),
       timestamp = show(c.exemplar_timestamps_ms[i]),
       value = base.number_at(c.exemplar_values, i),
     }
@@ -211,20 +210,25 @@ function Series:label(name)
   end
 end
 
+-- An object that is called, for compiled loops can make one but no function.
+local Samples = {}
+
+function Samples.__call(self)
+  local at = self.at
+  if at < self.last then
+    self.at = at + 1
+    local c = self.state.columns
+    return self.show(c.timestamps_ms[at]), base.number_at(c.values, at)
+  end
+end
+
 --- for timestamp, value in series:samples() do ... end
 ---@return fun(): any, number?
 function Series:samples()
   local state = check(self)
-  local at, last = state.columns.sample_offsets[self.index - 1],
-    state.columns.sample_offsets[self.index]
-  local show = base.show[state.shown]
-  return function()
-    if at < last then
-      at = at + 1
-      local c = state.columns
-      return show(c.timestamps_ms[at - 1]), base.number_at(c.values, at - 1)
-    end
-  end
+  local offsets, index = state.columns.sample_offsets, self.index
+  return setmetatable({ state = state, at = offsets[index - 1], last = offsets[index],
+    show = base.show[state.shown] }, Samples)
 end
 
 local kinds = { sample = lib.PRA_DATUM_SAMPLE, histogram = lib.PRA_DATUM_HISTOGRAM,
