@@ -2,16 +2,7 @@
 #ifndef PRA_REMOTE_MATCHER_H
 #define PRA_REMOTE_MATCHER_H
 
-#include "message/matcher.h"
-
-struct pra__compile_opts {
-    uint64_t max_pattern_bytes;
-    uint64_t max_memory; /* of one program */
-    uint64_t effort;     /* left for all programs together; see pra__regex_new */
-};
-
-/* Fills opts for a single matcher. Errors of pra__limits_resolve. */
-int pra__compile_opts_init(struct pra__compile_opts *opts, const pra_limits *limits);
+#include "remote/program.h"
 
 static inline int pra__matcher_is_regex(const struct pra_matcher *matcher)
 {
