@@ -22,9 +22,9 @@ target_link_options(pra_python PRIVATE -Wl,--exclude-libs,ALL
                     -Wl,--version-script=${CMAKE_CURRENT_SOURCE_DIR}/python.map)
 # Debian's other archives are not position independent. crypt_gensalt, which nobody calls here, is
 # all that wants random bytes, and with them glibc 2.36.
-option(PRA_PYTHON_WHEEL "link snappy, libyaml and libcrypt from archives, as bindings/wheel.py wants it" OFF)
+option(PRA_PYTHON_WHEEL "link snappy, libmd, libyaml and libcrypt from archives, as bindings/wheel.py wants it" OFF)
 if(PRA_PYTHON_WHEEL)
-  foreach(name snappy yaml crypt)
+  foreach(name snappy md yaml crypt)
     find_library(PRA_${name}_ARCHIVE lib${name}.a REQUIRED)
     target_link_libraries(pra_python PRIVATE ${PRA_${name}_ARCHIVE})
   endforeach()

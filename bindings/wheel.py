@@ -25,6 +25,7 @@ LICENCES = {
     "libgnutls": "LGPL-2.1-or-later",
     "libhogweed": GNU,
     "libidn2": GNU,
+    "libmd": "BSD-3-Clause",
     "libmicrohttpd": "LGPL-2.1-or-later",
     "libnettle": GNU,
     "libp11-kit": "BSD-3-Clause",
@@ -39,6 +40,7 @@ LICENCES = {
 # What is compiled in: the package with the copyright file.
 COMPILED = {
     "libcrypt": "libcrypt-dev",
+    "libmd": "libmd-dev",
     "libsnappy": "libsnappy-dev",
     "libyaml": "libyaml-dev",
     "pb.h (nanopb)": "libnanopb-dev",

@@ -601,6 +601,19 @@ PRA_API int pra_write_request_add_histogram_encoded(pra_write_request *req, cons
 PRA_API int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str family,
                                            pra_str help, pra_str unit);
 
+/** Adds a whole series of another handle: number index of columns, with its samples, start
+ * timestamps, histograms, exemplars and its entries of metadata (2.0). labels NULL: under its own
+ * labels; else under these count labels. Copies. Returns 0, PRA_ERR_INVALID_ARG if there is no such
+ * series; on failure req is as it was. */
+PRA_API int pra_write_request_add_copy(pra_write_request *req, const pra_columns *columns,
+                                       size_t index, const pra_label *labels, size_t count);
+/** Hands out the series of req to count requests, each to out[pra_labels_fingerprint of its labels
+ * as they stand % count], behind what is there, so that series with the same sorted labels always
+ * come to the same one. Metadata that stands alone (1.0) goes to all of them. Copies. The out are
+ * different handles, none of them req, empty or built. On failure all are as they were. */
+PRA_API int pra_write_request_split(const pra_write_request *req, pra_write_request *const *out,
+                                    size_t count, pra_error *err);
+
 /** Appends histogram number index of columns to out as one Histogram message of 2.0, all fields
  * kept: a form in which to store it. For pra_series_sink_histograms it becomes columns again in a
  * write request: pra_write_request_add_series (no labels are needed),
@@ -654,6 +667,91 @@ PRA_API size_t pra_matcher_set(const pra_matcher *matcher, const pra_str **out);
 /** For push-down: every value that the positive form accepts starts with *out. Returns 1, or 0 if
  * no prefix is known. */
 PRA_API int pra_matcher_prefix(const pra_matcher *matcher, pra_str *out);
+
+/* ── Relabelling ─────────────────────────────────────────────────────────────────────────────── */
+
+/** What a rule does, as in Prometheus' relabel_config. "The value" is that of source_labels, joined
+ * by separator; a label that is missing counts as empty. A pattern matches the value as a whole
+ * (see pra_matcher). A label that is set to nothing is removed. */
+enum {
+    /** where the value matches, sets target_label to replacement; both may name groups of regex:
+     * $1, ${1}, $name, ${name}, and $$ for a dollar; a name with no letter in it is not set */
+    PRA_RELABEL_REPLACE = 0,
+    PRA_RELABEL_KEEP = 1,      /**< drops the series if the value does not match */
+    PRA_RELABEL_DROP = 2,      /**< drops the series if the value matches */
+    PRA_RELABEL_KEEPEQUAL = 3, /**< drops the series if the value is not that of target_label */
+    PRA_RELABEL_DROPEQUAL = 4, /**< drops the series if the value is that of target_label */
+    /** sets target_label to the value's hash modulo modulus; the hash is the last 8 bytes of MD5 */
+    PRA_RELABEL_HASHMOD = 5,
+    PRA_RELABEL_LABELMAP = 6,  /**< copies labels whose names match to the name that replacement
+                                  gives; not where that is empty */
+    PRA_RELABEL_LABELDROP = 7, /**< removes labels whose names match */
+    PRA_RELABEL_LABELKEEP = 8, /**< removes labels whose names do not match */
+    PRA_RELABEL_LOWERCASE = 9, /**< sets target_label to the value in lower case, rune by rune */
+    PRA_RELABEL_UPPERCASE = 10
+};
+
+/** PRA_RELABEL_… of an action's name ("labeldrop"; ASCII case ignored), or PRA_ERR_INVALID_ARG. */
+PRA_API int32_t pra_relabel_action(pra_str name);
+
+/** One rule. Unlike in options, what is zero stands as it is: begin with pra_relabel_rule_init. */
+typedef struct pra_relabel_rule {
+    size_t size;
+    int32_t action; /**< PRA_RELABEL_…; replace */
+    uint32_t reserved;
+    const pra_str *source_labels; /**< none */
+    size_t source_label_count;
+    pra_str separator;    /**< ";" */
+    pra_str regex;        /**< "(.*)" */
+    pra_str target_label; /**< none */
+    pra_str replacement;  /**< "$1" */
+    uint64_t modulus;     /**< 0 */
+} pra_relabel_rule;
+
+/** Prometheus' defaults, as above. */
+PRA_API int pra_relabel_rule_init(pra_relabel_rule *rule, size_t size);
+
+/** A list of rules, compiled: immutable, for any number of threads. */
+typedef struct pra_relabel pra_relabel;
+
+/**
+ * Compiles count rules, each rules[0].size bytes behind the one before. Copies. Checks them as
+ * Prometheus does when it loads its configuration; label names may be any UTF-8. limits (NULL =
+ * defaults): those of patterns, as for pra_matcher_new, all of them within max_memory_bytes; and
+ * for what rules make: max_labels_per_series, max_label_name_bytes, max_label_value_bytes,
+ * max_memory_bytes. Returns new (free with pra_relabel_free); errors name the rule, the first being
+ * number 1, and say what to do: PRA_ERR_INVALID_ARG, PRA_ERR_MATCHER, PRA_ERR_PATTERN_TOO_LONG,
+ * PRA_ERR_PATTERN_TOO_COSTLY, PRA_ERR_NOT_SUPPORTED (a pattern that needs RE2 in a build without
+ * it; alternatives of literals, .* and .+ do not, nor a group around the whole).
+ */
+PRA_API int pra_relabel_new(const pra_alloc *alloc, const pra_relabel_rule *rules, size_t count,
+                            const pra_limits *limits, pra_relabel **out, pra_error *err);
+/** NULL is allowed. */
+PRA_API void pra_relabel_free(pra_relabel *relabel);
+
+/**
+ * Applies the rules to one set of labels, in any order, without repeats. Returns PRA_OK with what
+ * is left, sorted by name, perhaps nothing: *out_count labels in memory of arena; their strings are
+ * those of labels, of relabel, or of arena. PRA_DONE: a rule drops it, *out is not set. Also
+ * PRA_ERR_LABEL_COUNT, PRA_ERR_LABEL_NAME_LENGTH, PRA_ERR_LABEL_VALUE_LENGTH: a rule makes more
+ * than limits allow; PRA_ERR_MEMORY_BUDGET.
+ */
+PRA_API int pra_relabel_labels(const pra_relabel *relabel, const pra_label *labels, size_t count,
+                               pra_arena *arena, const pra_label **out, size_t *out_count,
+                               pra_error *err);
+/**
+ * Appends what the rules leave of req to out, another handle that is empty or built: whole series
+ * with samples, start timestamps, histograms, exemplars and metadata, in their order. A series
+ * without a metric name (label __name__) is left out as if a rule dropped it [W-32]; with a series
+ * goes its metadata (2.0); metadata that stands alone (1.0) stays. Sets *out_dropped (may be NULL)
+ * to the number of series left out. Series that become the same are not joined. Labels are best
+ * canonical (pra_write_request_canonicalize); repeated names stay repeated where no rule sets them.
+ * Copies; warm reuse of out allocates little. Errors of pra_relabel_labels, with the number of the
+ * series; then out is as it was.
+ */
+PRA_API int pra_write_request_relabel(const pra_write_request *req, const pra_relabel *relabel,
+                                      pra_write_request *out, uint64_t *out_dropped,
+                                      pra_error *err);
 
 /* ── Read request ────────────────────────────────────────────────────────────────────────────── */
 

@@ -43,3 +43,26 @@ int pra__utf8_valid(pra_str s)
     }
     return 1;
 }
+
+uint32_t pra__utf8_decode(pra_str s, size_t *size)
+{
+    const uint8_t *p = (const uint8_t *)s.ptr;
+    const size_t len = sequence(p, s.len);
+    *size = len ? len : 1;
+    if (len < 2)
+        return len ? p[0] : 0xFFFD;
+    uint32_t c = p[0] & (0xFFu >> (len + 1));
+    for (size_t i = 1; i < len; i++)
+        c = c << 6 | (p[i] & 0x3F);
+    return c;
+}
+
+size_t pra__utf8_encode(char *dst, uint32_t c)
+{
+    const size_t len = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+    static const uint8_t lead[] = {0, 0, 0xC0, 0xE0, 0xF0};
+    for (size_t i = len - 1; i > 0; i--, c >>= 6)
+        dst[i] = (char)(0x80 | (c & 0x3F));
+    dst[0] = (char)(lead[len] | c);
+    return len;
+}

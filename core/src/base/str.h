@@ -28,4 +28,10 @@ static inline int pra__str_starts_with(pra_str s, pra_str prefix)
  * U+10FFFF. */
 int pra__utf8_valid(pra_str s);
 
+/* The code point that s, which is not empty, begins with, and its bytes in *size; U+FFFD and 1
+ * where that is none, as Go has it. */
+uint32_t pra__utf8_decode(pra_str s, size_t *size);
+/* Writes a code point, at most 4 bytes. Returns their number. */
+size_t pra__utf8_encode(char *dst, uint32_t c);
+
 #endif

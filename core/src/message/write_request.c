@@ -22,6 +22,7 @@ int pra_write_request_new(const pra_alloc *alloc, pra_write_request **out)
         return PRA_ERR_NOMEM;
     (void)pra__limits_resolve(NULL, &limits);
     pra__columns_init(&req->cols, &a);
+    pra__arena_init(&req->scratch, &a, 0);
     req->retain = (size_t)limits.retain_bytes;
     atomic_init(&req->owners, 1);
     *out = req;
@@ -44,6 +45,7 @@ void pra_write_request_free(pra_write_request *req)
         return;
     pra_alloc alloc = req->cols.alloc;
     pra__columns_fini(&req->cols);
+    pra__arena_fini(&req->scratch);
     pra__free(&alloc, req, sizeof(*req));
 }
 
@@ -120,13 +122,12 @@ int32_t pra_write_request_version(const pra_write_request *req)
 
 size_t pra_write_request_memory(const pra_write_request *req)
 {
-    return sizeof(*req) + req->cols.held;
+    return sizeof(*req) + req->cols.held + pra__arena_held(&req->scratch);
 }
 
 /* ---- build */
 
-/* Whether req may be added to; the first call makes an empty handle a built one. */
-static int open_for_building(pra_write_request *req)
+int pra__write_request_open(pra_write_request *req)
 {
     if (!req)
         return PRA_ERR_INVALID_ARG;
@@ -143,13 +144,13 @@ static int open_for_building(pra_write_request *req)
 /* The current series is complete at every moment: its end offsets follow each addition. */
 int pra__write_request_open_series(pra_write_request *req)
 {
-    int rc = open_for_building(req);
+    int rc = pra__write_request_open(req);
     if (rc == PRA_OK && req->cols.series == 0)
         rc = PRA_ERR_STATE;
     return rc;
 }
 
-static pra_span add_text(struct pra__columns *c, pra_str s)
+pra_span pra__write_add_text(struct pra__columns *c, pra_str s)
 {
     struct pra__column *text = &c->col[PRA__COL_TEXT];
     pra_span span = {(uint32_t)text->len, (uint32_t)s.len};
@@ -161,12 +162,20 @@ static pra_span add_text(struct pra__columns *c, pra_str s)
     return span;
 }
 
-/* Room for the bytes of all strings; a total beyond 32 bits is refused. */
-static int room_for_text(struct pra__columns *c, size_t bytes)
+int pra__write_room_for_text(struct pra__columns *c, size_t bytes)
 {
     if (bytes > UINT32_MAX - c->col[PRA__COL_TEXT].len)
-        return PRA_ERR_INVALID_ARG;
-    return pra__columns_room(c, PRA__COL_TEXT, bytes);
+        return PRA_ERR_MEMORY_BUDGET;
+    int rc = pra__columns_room(c, PRA__COL_TEXT, bytes);
+    c->base = c->col[PRA__COL_TEXT].data; /* it may have moved, and what comes next fail */
+    return rc;
+}
+
+/* The same for functions of the header, which have no budget. */
+static int room_for_text(struct pra__columns *c, size_t bytes)
+{
+    int rc = pra__write_room_for_text(c, bytes);
+    return rc == PRA_ERR_MEMORY_BUDGET ? PRA_ERR_INVALID_ARG : rc;
 }
 
 static int add_bytes(size_t *total, pra_str s)
@@ -196,14 +205,14 @@ static void add_labels(struct pra__columns *c, enum pra__column_id id, const pra
     struct pra__column *col = &c->col[id];
     for (size_t i = 0; i < count; i++) {
         pra_label_span *out = (pra_label_span *)col->data + col->len++;
-        out->name = add_text(c, labels[i].name);
-        out->value = add_text(c, labels[i].value);
+        out->name = pra__write_add_text(c, labels[i].name);
+        out->value = pra__write_add_text(c, labels[i].value);
     }
 }
 
 int pra_write_request_add_series(pra_write_request *req, const pra_label *labels, size_t count)
 {
-    int rc = open_for_building(req);
+    int rc = pra__write_request_open(req);
     if (rc)
         return rc;
     struct pra__columns *c = &req->cols;
@@ -350,7 +359,7 @@ int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str
 {
     size_t bytes = 0;
     const int of_series = family.len == 0;
-    int rc = of_series ? pra__write_request_open_series(req) : open_for_building(req);
+    int rc = of_series ? pra__write_request_open_series(req) : pra__write_request_open(req);
     if (rc)
         return rc;
     struct pra__columns *c = &req->cols;
@@ -364,9 +373,9 @@ int pra_write_request_add_metadata(pra_write_request *req, int32_t type, pra_str
     pra_metadata entry = {.type = type, .series = UINT32_MAX};
     if (of_series)
         entry.series = (uint32_t)c->series - 1;
-    entry.family = add_text(c, family);
-    entry.help = add_text(c, help);
-    entry.unit = add_text(c, unit);
+    entry.family = pra__write_add_text(c, family);
+    entry.help = pra__write_add_text(c, help);
+    entry.unit = pra__write_add_text(c, unit);
     PRA__COLUMN(pra_metadata, c, PRA__COL_METADATA)[c->col[PRA__COL_METADATA].len++] = entry;
     return PRA_OK;
 }

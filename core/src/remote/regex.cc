@@ -12,6 +12,7 @@ extern "C" {
 #include <cstring>
 #include <new>
 #include <string>
+#include <vector>
 
 #include <re2/re2.h>
 
@@ -200,6 +201,51 @@ try {
     return 0;
 }
 
+size_t pra__regex_groups(const struct pra__regex *regex)
+{
+    return static_cast<size_t>(regex->re.NumberOfCapturingGroups());
+}
+
+int pra__regex_group(const struct pra__regex *regex, pra_str name)
+try {
+    const auto &groups = regex->re.NamedCapturingGroups();
+    const auto found = groups.find(std::string(name.ptr, name.len));
+    return found == groups.end() ? 0 : found->second;
+} catch (const std::bad_alloc &) {
+    return PRA_ERR_NOMEM;
+}
+
+int pra__regex_capture(const struct pra__regex *regex, pra_str text, pra_str *groups, size_t count)
+try {
+    re2::StringPiece few[8];
+    std::vector<re2::StringPiece> many(count > 8 ? count : 0);
+    re2::StringPiece *found = count > 8 ? many.data() : few;
+    re2::StringPiece piece(text.ptr ? text.ptr : "", text.len);
+    if (!regex->re.Match(piece, 0, piece.size(), RE2::ANCHOR_BOTH, found, static_cast<int>(count)))
+        return 0;
+    for (size_t i = 0; i < count; i++)
+        groups[i] = {found[i].data(), found[i].size()};
+    return 1;
+} catch (const std::bad_alloc &) {
+    return PRA_ERR_NOMEM;
+}
+
+int pra__regex_word(pra_str text, size_t *len)
+try {
+    RE2::Options options;
+    options.set_log_errors(false);
+    const RE2 word("[\\p{L}\\p{Nd}_]*", options);
+    re2::StringPiece found;
+    if (!word.ok())
+        return PRA_ERR_NOMEM;
+    *len = 0;
+    if (word.Match(re2::StringPiece(text.ptr, text.len), 0, text.len, RE2::ANCHOR_START, &found, 1))
+        *len = found.size();
+    return PRA_OK;
+} catch (const std::bad_alloc &) {
+    return PRA_ERR_NOMEM;
+}
+
 #else
 
 int pra__regex_new(pra_str, uint64_t, uint64_t *, struct pra__regex **, pra_error *err)
@@ -219,6 +265,26 @@ int pra__regex_matches(const struct pra__regex *, pra_str)
 size_t pra__regex_prefix(const struct pra__regex *, char *, size_t)
 {
     return 0;
+}
+
+size_t pra__regex_groups(const struct pra__regex *)
+{
+    return 0;
+}
+
+int pra__regex_group(const struct pra__regex *, pra_str)
+{
+    return 0;
+}
+
+int pra__regex_capture(const struct pra__regex *, pra_str, pra_str *, size_t)
+{
+    return 0;
+}
+
+int pra__regex_word(pra_str, size_t *)
+{
+    return PRA_ERR_NOT_SUPPORTED;
 }
 
 #endif

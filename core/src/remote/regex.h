@@ -33,6 +33,17 @@ int pra__regex_matches(const struct pra__regex *regex, pra_str text);
  * is known. */
 size_t pra__regex_prefix(const struct pra__regex *regex, char *dst, size_t cap);
 
+/* Number of groups, the text as a whole not counted. */
+size_t pra__regex_groups(const struct pra__regex *regex);
+/* The number of the group with this name, 0 if there is none, or PRA_ERR_NOMEM. */
+int pra__regex_group(const struct pra__regex *regex, pra_str name);
+/* As pra__regex_matches; then groups[0] is the text and groups[i], i < count, what group number i
+ * matched: empty where it had no part in it. count is at most pra__regex_groups + 1. */
+int pra__regex_capture(const struct pra__regex *regex, pra_str text, pra_str *groups, size_t count);
+/* How many bytes at the start of text, which is UTF-8, are letters, digits of any script, or _.
+ * Returns 0, PRA_ERR_NOT_SUPPORTED, PRA_ERR_NOMEM. */
+int pra__regex_word(pra_str text, size_t *len);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Relabelling from columns to columns: all text is taken over at once, and what rules make is added
+ * to it. */
+#include <stdio.h>
+
+#include "base/error.h"
+#include "base/str.h"
+#include "message/write_copy.h"
+#include "remote/relabel.h"
+
+enum { MOST_SLOTS = 4096 };
+
+struct work {
+    struct pra__relabeller r;
+    struct pra__copier k;
+    size_t series;
+    uint64_t dropped;
+};
+
+static int load(struct work *w)
+{
+    const pra_columns *c = w->k.from;
+    const size_t start = c->label_offsets[w->series], end = c->label_offsets[w->series + 1];
+    int rc = pra__relabeller_begin(&w->r, end - start);
+    for (size_t i = start; rc == PRA_OK && i < end; i++) {
+        const pra_label_span *l = &c->labels[i];
+        pra__relabeller_add(&w->r, (pra_str){c->base + l->name.off, l->name.len},
+                            (pra_str){c->base + l->value.off, l->value.len});
+    }
+    return rc;
+}
+
+static size_t made(const struct work *w, pra_str s)
+{
+    return (uintptr_t)s.ptr - (uintptr_t)w->k.from->base < w->k.from->base_len ? 0 : s.len;
+}
+
+/* Text that is made for one series and used for many is counted as often as it is used. */
+static int store(struct work *w)
+{
+    struct pra__relabeller *r = &w->r;
+    size_t bytes = 0;
+    if (r->changed)
+        for (size_t i = 0; i < r->count; i++)
+            bytes += made(w, r->labels[i].name) + made(w, r->labels[i].value);
+    if (bytes > r->left)
+        return PRA_ERR_MEMORY_BUDGET;
+    r->left -= bytes;
+    int rc = pra__copy_begin(&w->k, r->count, bytes);
+    if (rc)
+        return rc;
+    for (size_t i = 0; i < r->count; i++)
+        pra__copy_label(&w->k, r->labels[i].name, r->labels[i].value);
+    return pra__copy_end(&w->k, w->series);
+}
+
+static int relabel_all(struct work *w)
+{
+    static const pra_str metric_name = {"__name__", 8};
+    int rc = w->k.from->base_len ? pra__copy_text(&w->k) : PRA_OK;
+    for (w->series = 0; rc == PRA_OK && w->series < w->k.from->series_count; w->series++) {
+        rc = load(w);
+        if (rc == PRA_OK)
+            rc = pra__relabeller_apply(&w->r);
+        if (rc == PRA_OK && pra__relabeller_get(&w->r, metric_name).len == 0)
+            rc = PRA_DONE;
+        if (rc == PRA_DONE) {
+            w->dropped++;
+            rc = PRA_OK;
+            continue;
+        }
+        if (rc == PRA_OK)
+            rc = store(w);
+        if (rc)
+            break;
+    }
+    return rc ? rc : pra__copy_families(&w->k);
+}
+
+static size_t slots_for(const pra_relabel *relabel, size_t series)
+{
+    size_t rules = 0, slots = 64;
+    for (size_t i = 0; i < relabel->count; i++)
+        rules += relabel->rules[i].remembered != 0;
+    if (rules == 0 || series < 2)
+        return 0;
+    while (slots < MOST_SLOTS && slots / 2 < series)
+        slots *= 2;
+    return slots;
+}
+
+static int run(struct work *w, const pra_relabel *relabel, pra_error *err)
+{
+    pra_write_request *out = w->k.to;
+    struct pra__write_mark mark;
+    char where[48];
+    pra__write_mark(out, &mark);
+    int rc = pra__relabeller_init(&w->r, relabel, &out->scratch,
+                                  slots_for(relabel, w->k.from->series_count));
+    if (rc == PRA_OK)
+        rc = relabel_all(w);
+    if (rc) {
+        pra__write_back(out, &mark);
+        (void)snprintf(where, sizeof(where), "series %zu: ", w->series);
+        rc = pra__relabeller_explain(&w->r, rc, where, err);
+    }
+    pra__arena_trim(&out->scratch, out->retain);
+    return rc;
+}
+
+int pra_write_request_relabel(const pra_write_request *req, const pra_relabel *relabel,
+                              pra_write_request *out, uint64_t *out_dropped, pra_error *err)
+{
+    pra_columns from = {.size = sizeof(from)};
+    if (!req || !relabel || !out || req == out)
+        return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG,
+                                  "request, rules or another request to add to are missing");
+    int rc = pra_write_request_columns(req, &from);
+    if (rc == PRA_OK)
+        rc = pra__write_request_open(out);
+    if (rc)
+        return pra_error_set_cstr(err, rc,
+                                  "the request is in use by a callback, or the one to add to is "
+                                  "decoded or shared: reset it, or take a new one");
+    struct work w = {.k = {.to = out, .from = &from}};
+    rc = run(&w, relabel, err);
+    if (rc == PRA_OK && out_dropped)
+        *out_dropped = w.dropped;
+    return rc;
+}
