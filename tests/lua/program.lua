@@ -29,8 +29,17 @@ end
 
 function program.remove_files() os.execute("rm -rf " .. folder) end
 
+program.all = {} -- that were started
+
+--- Ends what still runs, for which the interpreter would wait at its own end.
+function program.kill_all()
+  for _, one in pairs(program.all) do
+    if one.pid and not one:exit_code() then one:stop("KILL") end
+  end
+end
+
 -- Waits for what happens soon; the limit is only there to end a test that hangs.
-local function wait_until(what, get)
+function program.wait_until(what, get)
   for _ = 1, 6000 do
     local value = get()
     if value then return value end
@@ -48,11 +57,12 @@ function program.start(command, pattern)
   local base = folder .. "/program" .. started
   local self = setmetatable({ log_path = base .. ".log", exit_path = base .. ".exit" }, program)
   -- Neither the program nor the shell that waits for it outlives this interpreter.
+  program.all[started] = self
   self.shell = assert(io.popen(([[exec setpriv --pdeathsig KILL sh -c '
     setpriv --pdeathsig KILL sh -c "echo \$\$ >%s.pid; exec %s" >%s.log 2>&1; echo $? >%s.exit']])
     :format(base, command, base, base)))
   local function describe() return command .. " to listen: " .. self:log() end
-  local listens, port = pcall(wait_until, describe, function()
+  local listens, port = pcall(program.wait_until, describe, function()
     if self:exit_code() then error(command .. " ended: " .. self:log(), 0) end
     return self:log():match(pattern or "msg=\"?listening\"?[^\n]-[=:](%d+)\n")
   end)
@@ -81,7 +91,7 @@ function program:exit_code() return tonumber((program.read_file(self.exit_path):
 --- Sends a signal and returns the exit code.
 function program:stop(signal)
   assert(os.execute(("kill -%s %s"):format(signal or "TERM", self.pid)))
-  return wait_until(function() return "the end: " .. self:log() end, function() return self:exit_code() end)
+  return program.wait_until(function() return "the end: " .. self:log() end, function() return self:exit_code() end)
 end
 
 --- Posts a request of wire, `times` times at once: a list of statuses, the last body.

@@ -3,28 +3,14 @@
 local pra = require "prom_remote_api"
 local program = require "program"
 local redis_server = require "redis_server"
+local samples = require "samples"
 local wire = require "wire"
 
-local ALL = { { "=~", "__name__", ".+" } }
-local FIRST, LAST = wire.min, wire.max
-local ODD_BITS = { "7ff0000000000002", "7ff8000000000001", "7ff80000deadbeef", "fff8000000000000",
-  "7ff0000000000001", "8000000000000000", "0000000000000000", "0000000000000001", "800fffffffffffff",
-  "7ff0000000000000", "fff0000000000000", "7fefffffffffffff", "3fb999999999999a", "4340000000000000" }
-
-local function from_bits(bits)
-  return wire.read_double((bits:gsub("%x%x", function(hex) return string.char(tonumber(hex, 16)) end):reverse()))
-end
-
-local function to_bits(value)
-  return (wire.double(value):reverse():gsub(".", function(byte) return ("%02x"):format(byte:byte()) end))
-end
-
-local odd = {}
-for i, bits in ipairs(ODD_BITS) do odd[i] = from_bits(bits) end
+local odd, up, key, lines, read, write = samples.odd, samples.up, samples.key, samples.lines, samples.read, samples.write
 
 ---- the storages
 
-local numbered, redis, running = 0, nil, {}
+local numbered, redis = 0, nil
 
 local function number()
   numbered = numbered + 1
@@ -36,9 +22,7 @@ local function upstream()
   local path = program.write_file("upstream.lua", [[
     local storage = require("prom_remote_api.storages.memory").new()
     return assert(require("prom_remote_api").serve { storage = storage, listen = "127.0.0.1:0" })]])
-  local server = program.start(os.getenv("PRA_LUA_PROGRAM") .. " " .. path)
-  running[#running + 1] = server
-  return server
+  return program.start(os.getenv("PRA_LUA_PROGRAM") .. " " .. path)
 end
 
 -- new(name) opens what has this name, afresh or again.
@@ -64,54 +48,13 @@ local storages = {
   },
 }
 
----- what they are asked
-
-local function write(handler, list, tenant)
-  local status, _, body = handler:request(wire.write(list, { ["X-Scope-OrgID"] = tenant }))
-  return status, body
-end
-
--- Key of a series → its samples as lines of text.
-local function read(handler, matchers, first, last, tenant)
-  local query = { start_ms = first or FIRST, end_ms = last or LAST, matchers = matchers or ALL }
-  local status, _, body = handler:request(wire.read({ query }, { ["X-Scope-OrgID"] = tenant }))
-  assert.equal(200, status, body)
-  local found = {}
-  for _, series in ipairs(wire.read_response(wire.uncompress(body))[1]) do
-    local lines, key = {}, pra.key(series.labels)
-    for i, time in ipairs(series.timestamps) do
-      lines[i] = tostring(time):match("^-?%d+") .. " " .. to_bits(series.values[i])
-    end
-    assert.is_nil(found[key], "a series twice")
-    found[key] = table.concat(lines, "\n")
-  end
-  return found
-end
-
-local function lines(...) -- time, value, time, value
-  local list = {}
-  for i = 1, select("#", ...), 2 do
-    list[#list + 1] = tostring((select(i, ...))) .. " " .. to_bits((select(i + 1, ...)))
-  end
-  return table.concat(list, "\n")
-end
-
-local function up(job, timestamps, values)
-  return { labels = { __name__ = "up", job = job }, timestamps = timestamps, values = values }
-end
-
-local function key(job) return pra.key { __name__ = "up", job = job } end
-
 local function histogram(timestamp, count)
   return pra.encode_histogram { timestamp = timestamp, count = count, sum = 1.5, schema = 1, zero_count = count - 3,
     zero_threshold = 0.001, positive_spans = { { offset = 0, length = 2 } }, positive_buckets = { 1, 2 } }
 end
 
 teardown(function()
-  for _, server in ipairs(running) do
-    if not server:exit_code() then server:stop("KILL") end
-  end
-  if redis and not redis.running:exit_code() then redis:stop() end
+  program.kill_all()
   program.remove_files()
 end)
 
@@ -141,7 +84,7 @@ for name, kind in pairs(storages) do
       assert.same({ [key "a"] = lines(1000, 1, 2000, 0, 3000, 3), [key "b"] = lines(1000, 2.5) }, read(handler))
       assert.same({ [key "a"] = lines(2000, 0, 3000, 3) }, read(handler, nil, 2000, 3000))
       assert.same({}, read(handler, nil, 2001, 2999))
-      assert.same({}, read(handler, nil, LAST, FIRST))
+      assert.same({}, read(handler, nil, wire.max, wire.min))
     end)
 
     it("matches as Prometheus does", function()
@@ -182,7 +125,7 @@ for name, kind in pairs(storages) do
         "253402300800000", "9007199254740991", "9007199254740993", "9223372036854775806", "9223372036854775807" }
       local times, values, expected = {}, {}, {}
       for i, text in ipairs(digits) do
-        times[#digits + 1 - i], values[#digits + 1 - i], expected[i] = wire.int64(text), i, text .. " " .. to_bits(i)
+        times[#digits + 1 - i], values[#digits + 1 - i], expected[i] = wire.int64(text), i, lines(text, i)
       end
       assert.equal(204, write(handler, { up("a", times, values) }))
       assert.same({ [key "a"] = table.concat(expected, "\n") }, read(handler))
@@ -236,7 +179,7 @@ for name, kind in pairs(storages) do
         assert.equal(204, status, body)
       end
       local function stored()
-        local _, answer = wire.ask(handler, ALL)
+        local _, answer = wire.ask(handler, samples.ALL)
         table.sort(answer, function(a, b) return a.labels.__name__ < b.labels.__name__ end)
         for i, bytes in ipairs(answer[1].histograms or {}) do answer[1].histograms[i] = pra.encode_histogram(pra.decode_histogram(bytes)) end
         return answer

@@ -1,0 +1,302 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Storages that something happens to: other writers, the end of a process, a server that is away.
+local pra = require "prom_remote_api"
+local program = require "program"
+local redis_server = require "redis_server"
+local samples = require "samples"
+
+local key, lines, read, up, write = samples.key, samples.lines, samples.read, samples.up, samples.write
+local lua = os.getenv("PRA_LUA_PROGRAM")
+local folder = program.folder
+
+local function handler_of(storage) return assert(pra.handler { storage = storage }) end
+
+-- A process that writes a sample of its own series and one of all at each of `count` times, each until it is taken;
+-- "acknowledged" follows. `open` is Lua that gives the storage.
+local function writer(open, count, name)
+  return program.write_file(("writer%s.lua"):format(name), ([[
+    local pra = require "prom_remote_api"
+    local samples = require "samples"
+    local handler = assert(pra.handler { storage = %s })
+    for i = 1, %s do
+      repeat
+        local status, body = samples.write(handler, { samples.up("%s", { i }, { i }), samples.up("all", { i }, { i }) })
+        if status ~= 204 and status ~= 503 then error(body) end
+      until status == 204
+      io.stdout:write("acknowledged ", i, "\n")
+      io.stdout:flush()
+    end]]):format(open, count, name))
+end
+
+-- Four of them at a time.
+local function write_together(open)
+  local commands = {}
+  for i = 1, 4 do commands[i] = ("(%s %s || echo failed) &"):format(lua, writer(open, "25", i)) end
+  local _, output = program.run(table.concat(commands, " ") .. " wait")
+  assert.not_matches("failed", output)
+end
+
+local function assert_all_of_them(found)
+  local list = {}
+  for i = 1, 25 do list[i] = lines(i, i) end
+  local expected = table.concat(list, "\n")
+  assert.same({ [key "1"] = expected, [key "2"] = expected, [key "3"] = expected, [key "4"] = expected,
+    [key "all"] = expected }, found)
+end
+
+local function acknowledged(log) return tonumber(log:match(".*acknowledged (%d+)\n")) end
+
+local function assert_acknowledged(log, found)
+  local count, list = acknowledged(log), {}
+  assert.is_true(count >= 30)
+  for i = 1, count do list[i] = lines(i, i) end
+  local expected = table.concat(list, "\n")
+  for _, job in ipairs { "x", "all" } do assert.equal(expected, found[key(job)]:sub(1, #expected)) end
+end
+
+teardown(function()
+  program.kill_all()
+  program.remove_files()
+end)
+
+describe("memory", function()
+  local memory = require "prom_remote_api.storages.memory"
+
+  it("holds what it is told to, and no more", function()
+    local storage = memory.new { max_samples = 4 }
+    local handler = handler_of(storage)
+    assert.equal(204, write(handler, { up("a", { 1, 2, 3 }, { 1, 2, 3 }) }))
+    local status, headers, body = handler:request(require("wire").write { up("a", { 4, 5 }, { 4, 5 }) })
+    assert.same({ 503, "30", "the memory is full: 3 samples\n" }, { status, headers["retry-after"], body })
+    assert.equal(204, write(handler, { up("b", { 4 }, { 4 }) }))
+    assert.equal(4, storage.count())
+    assert.equal(2, #storage.all())
+    storage.clear()
+    assert.same({}, read(handler))
+    assert.equal(204, write(handler, { up("a", { 4, 5 }, { 4, 5 }) }))
+    assert.same({ { labels = { __name__ = "up", job = "a" }, timestamps = { 4, 5 }, values = { 4, 5 },
+      histograms = {}, exemplars = {} } }, storage.all())
+  end)
+end)
+
+describe("sqlite", function()
+  if not pcall(require, "luasql.sqlite3") then
+    pending("needs LuaSQL")
+    return
+  end
+  local sqlite = require "prom_remote_api.storages.sqlite"
+
+  local function opening(path) return ('require("prom_remote_api.storages.sqlite").new(%q)'):format(path) end
+
+  it("needs a file", function()
+    for _, path in ipairs { "", ":memory:", folder, folder .. "/none/x.db" } do
+      assert.has_error(function() sqlite.new(path) end)
+    end
+    assert.has_error(function() sqlite.new() end)
+    local text = program.write_file("text.db", ("no database "):rep(100))
+    assert.has_error(function() sqlite.new(text) end)
+  end)
+
+  it("makes the file of Python's SQLiteStorage", function()
+    local function plain(statement) return (statement:gsub("IF NOT EXISTS ", ""):gsub("%s+", " ")) end
+    local path = folder .. "/same.db"
+    sqlite.new(path)
+    local source = program.read_file(os.getenv("PRA_ROOT") .. "/python/prom_remote_api/storages/sqlite.py")
+    local expected, found = {}, {}
+    for statement in source:gmatch("\n(CREATE [^;]+);") do expected[#expected + 1] = plain(statement) end
+    local db = require("luasql.sqlite3").sqlite3():connect(path)
+    local cursor = db:execute "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL"
+    for statement in function() return cursor:fetch() end do found[#found + 1] = plain(statement) end
+    db:close()
+    assert.equal(4, #found)
+    assert.same(expected, found)
+    local text = require "prom_remote_api.storages.text"
+    assert.equal([[{"a":"\"\\\n\r\t\b\f\u0000\u001f]] .. "\127ü日" .. [[","b":""}]],
+      text.json { b = "", a = '"\\\n\r\t\b\f\0\31\127ü日' })
+  end)
+
+  it("has many writers", function()
+    local path = folder .. "/together.db"
+    write_together(opening(path))
+    local storage = sqlite.new(path)
+    assert_all_of_them(read(handler_of(storage)))
+    storage.close()
+  end)
+
+  it("has on the disk what it acknowledged", function()
+    local path = folder .. "/killed.db"
+    local running = program.start(lua .. " " .. writer(opening(path), "math.huge", "x"), "(acknowledged 30)")
+    running:stop("KILL")
+    local storage = sqlite.new(path)
+    assert_acknowledged(running:log(), read(handler_of(storage)))
+    storage.close()
+  end)
+
+  it("asks for another try where another one writes for too long", function()
+    local path = folder .. "/locked.db"
+    local storage = sqlite.new(path, { timeout = 0.05 })
+    local handler = handler_of(storage)
+    assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
+    local other = require("luasql.sqlite3").sqlite3():connect(path)
+    assert(other:execute "BEGIN IMMEDIATE")
+    local status, body = write(handler, { up("a", { 2 }, { 2 }) })
+    assert.equal(503, status)
+    assert.matches("locked", body)
+    assert.same({ [key "a"] = lines(1, 1) }, read(handler))
+    assert(other:execute "COMMIT")
+    assert.equal(204, write(handler, { up("a", { 2 }, { 2 }), up("new", { 2 }, { 2 }) }))
+    assert.same({ [key "a"] = lines(1, 1, 2, 2), [key "new"] = lines(2, 2) }, read(handler))
+    other:close()
+    storage.close()
+  end)
+
+  it("takes all of a request or nothing", function()
+    local path = folder .. "/whole.db"
+    local storage = sqlite.new(path)
+    local handler = assert(pra.handler { storage = storage, log = function() end })
+    local other = require("luasql.sqlite3").sqlite3():connect(path)
+    assert(other:execute [[CREATE TRIGGER no BEFORE INSERT ON samples WHEN new.timestamp = 13
+      BEGIN SELECT raise(FAIL, 'thirteen'); END]])
+    assert.equal(500, (write(handler, { up("a", { 12 }, { 1 }), up("b", { 14, 13 }, { 1, 1 }) })))
+    assert.same({}, read(handler))
+    assert.equal(204, write(handler, { up("b", { 12 }, { 1 }), up("a", { 14 }, { 1 }) }))
+    assert.same({ [key "a"] = lines(14, 1), [key "b"] = lines(12, 1) }, read(handler))
+    other:close()
+    storage.close()
+  end)
+end)
+
+describe("redis", function()
+  if not redis_server.found() then
+    pending("needs redis-server and LuaSocket")
+    return
+  end
+  local redis, resp = require "prom_remote_api.storages.redis", require "prom_remote_api.storages.resp"
+  local server, admin
+
+  setup(function()
+    server = redis_server.new()
+    admin = resp.new { port = server.port }
+  end)
+  teardown(function()
+    admin:close()
+    server:stop()
+  end)
+  before_each(function() assert(admin:ask { { "FLUSHALL" } }) end)
+
+  local function ask(...) return assert(admin:ask { { ... } })[1] end
+
+  it("has many writers", function()
+    write_together(('require("prom_remote_api.storages.redis").new { port = %d }'):format(server.port))
+    assert_all_of_them(read(handler_of(redis.new { port = server.port })))
+  end)
+
+  it("is away, and comes back with what it acknowledged", function()
+    local storage = redis.new { port = server.port }
+    local handler = handler_of(storage)
+    assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
+    for turn = 2, 4 do
+      server:stop(turn == 3 and "TERM" or "KILL")
+      if turn < 4 then -- else the connection that is kept has ended without notice
+        for _ = 1, 2 do
+          local status, body = write(handler, { up("a", { turn }, { turn }) })
+          assert.equal(503, status)
+          assert.matches("^Redis: ", body)
+        end
+        assert.has_error(function() read(handler) end)
+      end
+      server:start()
+      assert.equal(204, write(handler, { up("a", { turn }, { turn }) }))
+    end
+    assert.same({ [key "a"] = lines(1, 1, 2, 2, 3, 3, 4, 4) }, read(handler))
+    storage.close()
+  end)
+
+  it("goes away while others write", function()
+    local open = ('require("prom_remote_api.storages.redis").new { port = %d }'):format(server.port)
+    local running = program.start(lua .. " " .. writer(open, "math.huge", "x"), "(acknowledged 30)")
+    server:stop()
+    local before = acknowledged(running:log())
+    server:start()
+    program.wait_until(function() return running:log() end, function()
+      return running:exit_code() or acknowledged(running:log()) > before + 30
+    end)
+    assert.is_nil(running:exit_code(), running:log())
+    running:stop("KILL")
+    assert_acknowledged(running:log(), read(handler_of(redis.new { port = server.port })))
+  end)
+
+  it("says what Redis says", function()
+    local storage = redis.new { port = server.port }
+    local handler = handler_of(storage)
+    assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
+    ask("CONFIG", "SET", "maxmemory", "1")
+    local status, body = write(handler, { up("a", { 2 }, { 2 }) })
+    assert.equal(503, status)
+    assert.matches("^Redis: OOM ", body)
+    ask("CONFIG", "SET", "maxmemory", "0")
+    assert.equal(204, write(handler, { up("a", { 2 }, { 2 }) }))
+    storage.close()
+  end)
+
+  it("is found by a path, with a password and a number", function()
+    ask("CONFIG", "SET", "requirepass", "secret")
+    local function storage_status(options)
+      local storage = redis.new(options)
+      local status = write(handler_of(storage), { up("a", { 1 }, { 1 }) })
+      storage.close()
+      return status
+    end
+    assert.equal(503, storage_status { path = server.path })
+    assert.equal(503, storage_status { path = server.path, password = "wrong" })
+    assert.equal(204, storage_status { path = server.path, password = "secret", database = 3 })
+    assert.equal(204, storage_status { host = "localhost", port = server.port, user = "default", password = "secret" })
+    assert.equal(503, storage_status { path = server.path .. "x", password = "secret" })
+    local other = resp.new { path = server.path, password = "secret", database = 3 }
+    assert.equal("1", assert(other:ask { { "HGET", "pra::c:1:0", "1" } })[1])
+    other:close()
+    ask("CONFIG", "SET", "requirepass", "")
+  end)
+
+  it("waits for no more than it is told, and for no other server", function()
+    local listener = assert(require("socket").bind("127.0.0.1", 0))
+    local _, port = listener:getsockname()
+    local status, body = write(handler_of(redis.new { port = port, timeout = 0.05 }), { up("a", { 1 }, { 1 }) })
+    assert.same({ 503, "Redis: timeout\n" }, { status, body })
+    listener:close()
+    local other = program.start(lua .. " " .. program.write_file("other.lua", [[
+      local server = require("socket").bind("127.0.0.1", 0)
+      io.stdout:write('msg="listening" port=', (select(2, server:getsockname())), "\n")
+      io.stdout:flush()
+      local client = server:accept()
+      client:receive("*l")
+      client:send("HTTP/1.1 400 Bad Request\r\n\r\n")
+      server:accept()]]))
+    status, body = write(handler_of(redis.new { port = other.port }), { up("a", { 1 }, { 1 }) })
+    assert.same({ 503, "Redis: this is no Redis\n" }, { status, body })
+  end)
+
+  it("forgets what is old", function()
+    local now = os.time()
+    local function at(seconds) return seconds * 1000 end
+    local storage = redis.new { port = server.port, retention = 7200 }
+    local handler = handler_of(storage)
+    assert.equal(204, write(handler, { up("a", { at(now - 3600), at(now) }, { 1, 2 }) }))
+    local ttl = ask("TTL", "pra::c:1:" .. ("%d"):format(math.floor(now / 1000)))
+    assert.is_true(ttl > 7000 and ttl <= 8200)
+    for _, name in ipairs { "all", "s:" .. key "a", "l:1", "w:1", "i:job=a", "i:__name__=up" } do
+      assert.is_true(ask("TTL", "pra::" .. name) >= ttl - 5, name)
+    end
+    -- One whose window is over in a moment.
+    local window = math.floor(now / 1000) - 1
+    local short = redis.new { port = server.port, retention = os.time() - (window + 1) * 1000 + 1 }
+    assert.equal(204, write(handler_of(short), { up("b", { at(window * 1000) }, { 1 }) }))
+    repeat until ask("EXISTS", "pra::l:2") == 0
+    assert.equal(2, ask("SCARD", "pra::all"))
+    assert.same({ [key "a"] = lines(at(now - 3600), 1, at(now), 2) }, read(handler))
+    assert.equal(1, ask("SCARD", "pra::all"))
+    assert.equal(0, #ask("KEYS", "*:c:2:*"))
+    storage.close()
+    short.close()
+  end)
+end)
