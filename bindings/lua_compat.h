@@ -63,6 +63,11 @@ static inline int pra__lua_rawgeti(lua_State *L, int index, lua_Integer number)
 
 #if LUA_VERSION_NUM < 502
 
+/* LuaJIT makes one NaN of all that lua_pushnumber is given. Stale markers stay what they are; needs
+ * no more stack than that. pra__lua_push_stale_nan comes first in a state. */
+void pra__lua_push_number(lua_State *L, double value);
+#define lua_pushnumber(L, value) pra__lua_push_number((L), (value))
+
 #define LUA_OK 0
 
 #undef lua_absindex /* SWIG has some of these too */
@@ -274,5 +279,8 @@ int pra__lua_to_uint64(lua_State *L, int index, uint64_t *out);
 /* The argument arg, from min to max; raises an error that says what is wanted. */
 int64_t pra__lua_check_int64(lua_State *L, int arg, int64_t min, int64_t max);
 uint64_t pra__lua_check_uint64(lua_State *L, int arg);
+
+/* Pushes pra.stale_nan. */
+void pra__lua_push_stale_nan(lua_State *L);
 
 #endif /* PRA_LUA_COMPAT_H */

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Integers of 64 bits in all versions of Lua: lua_compat.h says how. */
+/* Integers of 64 bits, and stale markers, in all versions of Lua: lua_compat.h says how. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "lua_compat.h"
+#include "pra.h"
 
 enum { TYPE_CDATA = 10 }; /* what LuaJIT's lua_type says of one */
 
@@ -166,4 +168,53 @@ uint64_t pra__lua_check_uint64(lua_State *L, int arg)
         refuse(L, arg, "0", "18446744073709551615");
     }
     return value;
+}
+
+/* ---- stale markers */
+
+#if LUA_VERSION_NUM < 502
+
+static const char stale_key; /* of the registry, where LuaJIT's is */
+
+void pra__lua_push_number(lua_State *L, double value)
+{
+    if (isnan(value) && pra_is_stale(&value)) {
+        lua_rawgetp(L, LUA_REGISTRYINDEX, &stale_key);
+        if (lua_isnumber(L, -1)) {
+            return;
+        }
+        lua_pop(L, 1);
+    }
+    (lua_pushnumber)(L, value);
+}
+
+/* A number of LuaJIT with these bits comes from its FFI only; nil in another Lua. */
+static void keep_stale_nan(lua_State *L)
+{
+    static const char script[] = "local stale = ...\n"
+                                 "if not rawget(_G, 'jit') then return nil end\n"
+                                 "local ffi = require 'ffi'\n"
+                                 "local number = ffi.new 'double[1]'\n"
+                                 "ffi.copy(number, stale, 8)\n"
+                                 "return number[0]\n";
+    static const uint64_t bits = PRA_STALE_NAN_BITS;
+    if (luaL_loadbuffer(L, script, sizeof script - 1, "=stale_nan") != LUA_OK) {
+        lua_error(L);
+    }
+    lua_pushlstring(L, (const char *)&bits, sizeof bits);
+    lua_call(L, 1, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &stale_key);
+}
+
+#endif
+
+void pra__lua_push_stale_nan(lua_State *L)
+{
+    static const uint64_t bits = PRA_STALE_NAN_BITS;
+    double value;
+    memcpy(&value, &bits, sizeof value);
+#if LUA_VERSION_NUM < 502
+    keep_stale_nan(L);
+#endif
+    lua_pushnumber(L, value);
 }

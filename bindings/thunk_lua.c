@@ -517,14 +517,6 @@ static int is_stale(lua_State *L)
     return 1;
 }
 
-static void push_stale_nan(lua_State *L)
-{
-    static const uint64_t bits = PRA_STALE_NAN_BITS;
-    lua_Number value;
-    memcpy(&value, &bits, sizeof value);
-    lua_pushnumber(L, value);
-}
-
 void pra__lua_open(lua_State *L)
 {
     static const luaL_Reg functions[] = {
@@ -539,7 +531,7 @@ void pra__lua_open(lua_State *L)
     pra__lua_client_register(L);
     luaL_setfuncs(L, functions, 0);
     pra__lua_histogram_register(L);
-    push_stale_nan(L);
+    pra__lua_push_stale_nan(L);
     lua_setfield(L, -2, "stale_nan");
     (void)luaL_newmetatable(L, PRA__LUA_VERDICT);
     lua_setfield(L, -2, "verdict");

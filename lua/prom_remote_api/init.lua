@@ -82,6 +82,8 @@
 --- is exact (up to 2^53), else a decimal string (ffi face: int64_t). With integers = "string" all are
 --- decimal strings, with integers = "cdata" (ffi face) all are int64_t or uint64_t. What takes an
 --- integer takes each of these. Counts above 2^63 - 1 are decimal strings where they are not cdata.
+--- Values are doubles bit for bit; but LuaJIT has few NaNs: stale markers stay what they are, others
+--- may become its own.
 ---
 --- Failures
 ---

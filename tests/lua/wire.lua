@@ -6,6 +6,16 @@ local bits = require "wire_bits"
 local wire = { int64 = bits.int64, double = bits.double, read_double = bits.read_double }
 wire.max, wire.min = wire.int64 "9223372036854775807", wire.int64 "-9223372036854775808"
 
+-- LuaJIT makes one NaN of all that come from C; of the others it can have the positive ones.
+local has_ffi, ffi = pcall(require, "ffi")
+if rawget(_G, "jit") and has_ffi then
+  function wire.read_double(data)
+    local number = ffi.new "double[1]"
+    ffi.copy(number, data, 8)
+    return data:byte(8) < 0x80 and number[0] or bits.read_double(data)
+  end
+end
+
 --- Whether numbers say that they are integers, as from Lua 5.3 on.
 wire.has_integers = math.type ~= nil
 
