@@ -73,8 +73,8 @@ describe("memory", function()
     assert.equal(2, #storage.all())
     storage.clear()
     assert.same({}, read(handler))
-    assert.equal(204, write(handler, { up("a", { 4, 5 }, { 4, 5 }) }))
-    assert.same({ { labels = { __name__ = "up", job = "a" }, timestamps = { 4, 5 }, values = { 4, 5 },
+    assert.equal(204, write(handler, { up("a", { 4 }, { 5 }) }))
+    assert.same({ { labels = { __name__ = "up", job = "a" }, timestamps = { 4 }, values = { 5 },
       histograms = {}, exemplars = {} } }, storage.all())
   end)
 end)

@@ -40,7 +40,7 @@ local storages = {
     end,
   },
   relay = {
-    missing = (not pcall(require, "socket") or not pra.encode_queries) and "LuaSocket",
+    missing = not pcall(require, "socket") and "LuaSocket",
     new = function()
       local url = "http://127.0.0.1:" .. upstream().port .. "/api/v1/"
       return require("prom_remote_api.storages.relay").new { write_url = url .. "write", read_url = url .. "read" }
