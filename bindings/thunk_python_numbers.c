@@ -304,35 +304,50 @@ static int fill_buffer(pra__py_numbers *n, PyObject *object, enum pra__py_kind c
     return code;
 }
 
-/* ---- datetime64 of NumPy, which is no buffer */
+/* ---- arrays of NumPy and what makes them, as pandas (whose Series export Arrow only since 3.0) */
 
-/* The unit of a dtype like "<M8[ms]". Returns 0, or -1, perhaps with an exception. */
-static int datetime_unit(PyObject *object, pra__py_elements *out)
+/* Times have a dtype like "<M8[ms]"; of pandas "|M8[ms]" if they have a zone, but are UTC as well.
+ * Returns the dtype in the byte order of this machine; else NULL, perhaps with an exception. */
+static PyObject *datetime_dtype(PyObject *object, pra__py_elements *out)
 {
     PyObject *dtype = PyObject_GetAttrString(object, "dtype");
     PyObject *name = dtype ? PyObject_GetAttrString(dtype, "str") : NULL;
     const char *text = name && PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
-    const char native[] = {PY_LITTLE_ENDIAN ? '<' : '>', 'M', '8', '['};
-    int code = -1;
-    if (text && strncmp(text, native, sizeof native) == 0) {
-        text += sizeof native;
-        code = pra__py_unit(text, strcspn(text, "]"), out);
+    PyObject *native = NULL;
+    if (text && *text && strncmp(text + 1, "M8[", 3) == 0 &&
+        pra__py_unit(text + 4, strcspn(text + 4, "]"), out) == 0) {
+        native = PyUnicode_FromFormat("%c%s", PY_LITTLE_ENDIAN ? '<' : '>', text + 1);
     }
     Py_XDECREF(name);
     Py_XDECREF(dtype);
-    return code;
+    return native;
+}
+
+/* The array, which is a buffer: of times their integers, and in *unit what they are. NULL with an
+ * exception. */
+static PyObject *array_of(PyObject *object, pra__py_elements *unit)
+{
+    PyObject *dtype = datetime_dtype(object, unit);
+    if (!dtype) {
+        return pass_over() ? NULL : PyObject_CallMethod(object, "__array__", NULL);
+    }
+    PyObject *times = PyObject_CallMethod(object, "__array__", "O", dtype);
+    PyObject *integers = times ? PyObject_CallMethod(times, "view", "s", "int64") : NULL;
+    Py_XDECREF(times);
+    Py_DECREF(dtype);
+    return integers;
 }
 
 /* As fill_buffer. */
-static int fill_datetimes(pra__py_numbers *n, PyObject *object)
+static int fill_array(pra__py_numbers *n, PyObject *object, enum pra__py_kind column)
 {
     pra__py_elements unit = {0};
-    if (datetime_unit(object, &unit)) {
+    PyObject *array = array_of(object, &unit);
+    if (!array) {
         return pass_over();
     }
-    PyObject *integers = PyObject_CallMethod(object, "view", "s", "int64");
-    int code = integers ? fill_buffer(n, integers, PRA__PY_TIMESTAMPS, &unit) : -1;
-    Py_XDECREF(integers);
+    const int code = fill_buffer(n, array, column, &unit);
+    Py_DECREF(array);
     return code;
 }
 
@@ -358,9 +373,7 @@ int pra__py_numbers_fill(pra__py_numbers *n, PyObject *object, enum pra__py_kind
     if (!PyList_CheckExact(object) && !PyTuple_CheckExact(object)) {
         code = fill_buffer(n, object, column, NULL);
         code = code ? code : pra__py_arrow_fill(n, object, column);
-        if (code == 0 && column == PRA__PY_TIMESTAMPS) {
-            code = fill_datetimes(n, object);
-        }
+        code = code ? code : fill_array(n, object, column);
     }
     if (code == 0) {
         code = fill_iterable(n, object, column);

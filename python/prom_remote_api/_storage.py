@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class Series(NamedTuple):
-    """A series in an answer, as columns: buffers or Arrow arrays of numbers (NumPy, PyArrow, Polars,
-    pandas …), or any iterable. Nulls are refused.
+    """A series in an answer, as columns: buffers, Arrow arrays of numbers or what has __array__
+    (NumPy, PyArrow, Polars, pandas …), or any iterable. Nulls are refused.
     """
 
     labels: Mapping[str, str]

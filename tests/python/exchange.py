@@ -87,3 +87,16 @@ def plain(results: list[list[pra.Series]]) -> list[list[tuple[dict[str, str], li
     return [
         [(dict(one.labels), list(zip(one.timestamps, one.values))) for one in result] for result in results
     ]
+
+
+class Makes:
+    """What NumPy can make an array of, and no more: as a Series of pandas before 3.0."""
+
+    def __init__(self, made: Any) -> None:
+        self.made, self.dtype = made, made.dtype
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        return self.made.astype(dtype or self.dtype)
+
+    def __iter__(self) -> Iterator[Any]:
+        raise AssertionError("an object for each number")

@@ -279,6 +279,7 @@ SCENARIOS: dict[str, Callable[[], Scenario]] = {
     "query": lambda: reading(Quiet(matching)),
     "tuples": lambda: answering(lambda: iter([(UP, [(1, 1.0), [2, 3]]), (Items(), iter([(1, 1.0)]))]), extend=True),
     "buffers": lambda: answering(lambda: COLUMNS, lambda: (UP, [1, 2], np.array([1, 2], "float32"))),
+    "arrays": lambda: answering(lambda: (UP, exchange.Makes(np.array([1])), exchange.Makes(np.array([1.0])))),
     "datetimes": lambda: answering(lambda: (UP, np.array([1], "datetime64[s]"), np.array([1], "int16"))),
     "arrow columns": lambda: answering(lambda: (UP, pa.array([1, 2]), pa.chunked_array([[1.0], [2.0]]))),
     "arrow stream": lambda: answering(Series),

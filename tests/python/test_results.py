@@ -6,7 +6,7 @@ import array
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import duckdb
+import duckdb  # type: ignore[import-untyped,unused-ignore]
 import nanoarrow as na  # type: ignore[import-untyped]
 import numpy as np
 import pandas as pd  # type: ignore[import-untyped]
@@ -16,7 +16,7 @@ import pytest
 
 import prom_remote_api as pra
 import wire
-from exchange import Adapter, ask, begin, plain, run
+from exchange import Adapter, Makes, ask, begin, plain, run
 from prom_remote_api import pra as c
 
 UP = {"__name__": "up"}
@@ -33,6 +33,11 @@ def from_duckdb(statement: str) -> Any:
     relation = duckdb.sql(statement)
     assert relation
     return relation.to_arrow_table()
+
+
+class Refuses(list[int]):
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise RuntimeError("no array of this")
 
 
 STAMPS: dict[str, Callable[[], Any]] = {
@@ -69,7 +74,14 @@ STAMPS: dict[str, Callable[[], Any]] = {
     "polars chunks": lambda: pl.concat([pl.Series(TIMES[:2]), pl.Series(TIMES[2:])], rechunk=False),
     "pandas": lambda: pd.Series(TIMES),
     "pandas datetimes": lambda: pd.Series(TIMES).astype("datetime64[ms]"),
+    "pandas datetimes with a zone": lambda: pd.Series(TIMES).astype("datetime64[ms]").dt.tz_localize("UTC"),
     "pandas index": lambda: pd.to_datetime(TIMES, unit="ms"),
+    "pandas index with a zone": lambda: pd.to_datetime(TIMES, unit="ms", utc=True).tz_convert("Asia/Tokyo"),
+    "pandas index of integers": lambda: pd.Index(TIMES),
+    "array protocol": lambda: Makes(np.array(TIMES)),
+    "array protocol ms": lambda: Makes(np.array(TIMES, "datetime64[ms]")),
+    "array protocol big-endian": lambda: Makes(np.array(TIMES, ">M8[ms]")),
+    "array protocol refused": lambda: Refuses(TIMES),
     "nanoarrow": lambda: na.Array(TIMES, na.int64()),
     "nanoarrow ms": lambda: na.c_array(TIMES, na.timestamp("ms")),
     "duckdb": lambda: from_duckdb("select make_timestamp(unnest([1000, 2000, 3000]) * 1000) t")["t"],
@@ -87,14 +99,21 @@ NUMBERS: dict[str, Callable[[], Any]] = {
     "numpy strided": lambda: np.array([VALUES, VALUES]).T[:, 1],
     "pyarrow double": lambda: pa.array(VALUES),
     "pyarrow float": lambda: pa.array(VALUES, pa.float32()),
-    "pyarrow half": lambda: pa.array(VALUES, pa.float16()),
+    "pyarrow half": lambda: pa.array(np.array(VALUES, "float16")),
     "pyarrow int32": lambda: pa.array([1, -2, 4], pa.int32()),
     "pyarrow chunks": lambda: pa.chunked_array([VALUES[:1], VALUES[1:]]),
     "polars": lambda: pl.Series(VALUES),
     "polars float": lambda: pl.Series(VALUES, dtype=pl.Float32),
     "pandas": lambda: pd.Series(VALUES),
+    "pandas index": lambda: pd.Index(VALUES),
     "nanoarrow": lambda: na.Array(VALUES, na.float64()),
+    "array protocol": lambda: Makes(np.array(VALUES, "float32")),
 }
+
+
+@pytest.mark.parametrize("make", [lambda: pd.Series(TIMES), lambda: pd.Series(TIMES).astype("datetime64[ms]")])
+def test_pandas_does_not_warn(make: Callable[[], Any], recwarn: pytest.WarningsRecorder) -> None:
+    assert plain(ask(adding((UP, make(), VALUES)))) == WANTED and not recwarn.list
 
 
 def adding(series: Any) -> Adapter:
@@ -144,6 +163,7 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "float stamps": (lambda: (UP, np.array([1.0]), [1.0]), TypeError, "timestamps must be integers"),
     "arrow float stamps": (lambda: (UP, pa.array([1.0]), [1.0]), TypeError, "timestamps must be integers"),
     "datetimes as values": (lambda: (UP, [1], arrow_times("ms", 1)[:1]), TypeError, "values must be numbers"),
+    "datetimes of NumPy as values": (lambda: (UP, [1], np.array([1], "M8[s]")), TypeError, "values must be numbers"),
     "strings": (lambda: (UP, [1], pa.array(["1"])), TypeError, "values must be Arrow numbers"),
     "string stamps": (lambda: (UP, pa.array(["1"]), [1.0]), TypeError, "numbers or timestamps"),
     "float in a pair": (lambda: (UP, [(1.5, 1.0)]), TypeError, "a timestamp must be an int (milliseconds), not float"),
@@ -162,6 +182,7 @@ BAD: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "null in a slice": (lambda: (UP, [1, 2], pa.array([1.0, None, 2.0])[1:]), ValueError, "null among the values"),
     "only nulls": (lambda: (UP, [1], pa.nulls(1)), ValueError, "null among the values"),
     "NaT": (lambda: (UP, np.array(["NaT"], "datetime64[ms]"), [1.0]), ValueError, "NaT"),
+    "NaT of pandas": (lambda: (UP, pd.to_datetime([None], utc=True), [1.0]), ValueError, "NaT"),
     "NaT in ns": (lambda: (UP, np.array(["NaT"], "datetime64[ns]"), [1.0]), ValueError, "NaT"),
     "too late": (lambda: (UP, pa.array([1 << 62], pa.timestamp("s")), [1.0]), OverflowError, "out of range"),
     "too late without a sign": (lambda: (UP, np.array([1 << 63], "uint64"), [1.0]), OverflowError, "out of range"),
@@ -324,10 +345,12 @@ UPS = {
 }
 
 
+DATABASE = duckdb.connect()  # which a relation of DuckDB 1.4 does not keep
+
+
 def query_duckdb(statement: str, table: Any) -> Any:
-    connection = duckdb.connect()
-    connection.register("t", table)
-    return connection.sql(statement)
+    DATABASE.register("t", table)
+    return DATABASE.sql(statement)
 
 
 TABLES: dict[str, Callable[[], Any]] = {
