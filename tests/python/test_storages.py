@@ -24,7 +24,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import duckdb
+import duckdb  # type: ignore[import-untyped,unused-ignore]
 import polars
 import pytest
 from hypothesis import HealthCheck, given, settings

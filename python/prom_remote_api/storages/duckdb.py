@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 try:
-    import duckdb
+    import duckdb  # type: ignore[import-untyped,unused-ignore]  # 1.4.0 has no types
     import pyarrow as pa  # type: ignore[import-untyped]
     import pyarrow.compute as pc  # type: ignore[import-untyped]
 
@@ -34,8 +34,10 @@ CREATE VIEW IF NOT EXISTS metrics AS
 
 # The tables have no keys, whose index would have to be in memory: what is there already is found
 # by joins, which read only the blocks of the times that the request has. A request may name one
-# series several times, and one time of a series.
+# series several times, and one time of a series. What is joined by fingerprints is copied before:
+# DuckDB 1 asks pyarrow to sort out those of the other side, but not beyond the range of BIGINT.
 _WRITE = """
+CREATE OR REPLACE TEMP TABLE came_series AS SELECT * FROM series_of_request;
 INSERT INTO series (tenant, fingerprint, name, labels)
     SELECT DISTINCT $tenant, fingerprint, name, labels FROM came_series ANTI JOIN
         (SELECT * FROM series WHERE tenant = $tenant) USING (fingerprint, labels);
@@ -81,7 +83,7 @@ class DuckDBStorage(Storage):
         came = {
             "came_points": _milliseconds(_arrow.points(request, range(len(request)))),
             "came_exemplars": _milliseconds(pa.table(request.exemplars)),
-            "came_series": pa.table(request.series),
+            "series_of_request": pa.table(request.series),
         }
         times = pc.min_max(came["came_points"]["timestamp"]).as_py()
         values = {"tenant": ctx.tenant, "first": times["min"], "last": times["max"]}
