@@ -180,7 +180,9 @@ def duckdb_columns(connection: Any) -> dict[str, list[Any]]:
 
 
 def pandas_take(table: pra.Table) -> Any:
-    return import_module("pandas").DataFrame.from_arrow(table)
+    """As its documentation says: before 3.0 it takes no Arrow itself."""
+    frame = import_module("pandas").DataFrame
+    return frame.from_arrow(table) if hasattr(frame, "from_arrow") else pyarrow_take(table).to_pandas()
 
 
 def pandas_columns(taken: Any) -> dict[str, list[Any]]:
