@@ -1,7 +1,10 @@
 """What `./dev wheel [PYTHON ...]` does: a source distribution, a wheel of it for each interpreter, and its tests.
 
 Each wheel is installed in a fresh environment, where nothing else is when the examples are tried; then the packages
-of tests/requirements.txt are put within reach and the suites run. Needs build and auditwheel (build/venv).
+of tests/requirements.txt are put within reach and the suites run: with the oldest interpreter the oldest versions that
+are said to do, with the others the newest. Between the oldest and the newest interpreter only the suites of the C
+module run, since CPython's C interface is what differs; what is written in Python is tried at both ends. Two
+interpreters at a time. Needs build and auditwheel (build/venv).
 """
 
 from __future__ import annotations
@@ -22,6 +25,11 @@ ROOT = Path(__file__).resolve().parents[2]
 WORK = ROOT / "build" / "wheel"
 REQUIREMENTS = ROOT / "tests" / "requirements.txt"
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+NOT_HERE = {"test_install.py", "test_faults.py"}  # build a package, or want a module of their own
+OF_PYTHON = {
+    f"test_{name}.py"
+    for name in ("asgi", "data", "hosting", "loop", "main", "options", "reference", "storages", "typing", "wsgi")
+}
 ASK = "import sys, venv, ensurepip; print(sys.implementation.name, '%d.%d' % sys.version_info[:2])"
 
 
@@ -95,6 +103,8 @@ def packages(python: Path, version: str) -> tuple[str, list[str]]:
     folder = WORK / f"packages-{version}"
     stamp = folder / "installed.txt"
     wanted = REQUIREMENTS.read_text()
+    if version == supported()[0]:
+        wanted = wanted.replace(">=", "==")
     if not stamp.exists() or stamp.read_text().split("\0")[0] != wanted:
         say(f"{version}: the packages of tests/requirements.txt")
         shutil.rmtree(folder, ignore_errors=True)
@@ -110,14 +120,14 @@ def install(python: Path, folder: Path, names: list[str]) -> bool:
     return subprocess.run(command, env=ENVIRONMENT, capture_output=True).returncode == 0
 
 
-def test(python: Path, version: str, wheel: Path) -> tuple[bool, str]:
+def test(python: Path, version: str, wheel: Path, left_out: set[str]) -> tuple[bool, str]:
     """Each file in a process of its own, as ctest does it. Whether all passed, and how many did what."""
     environment = ENVIRONMENT | {"PRA_WHEEL": str(wheel), "PYTHONDONTWRITEBYTECODE": "1"}
     log = ""
     passed = True
     counts: Counter[str] = Counter()
     for file in (*sorted(ROOT.glob("tests/wheel/test_*.py")), *sorted(ROOT.glob("tests/python/**/test_*.py"))):
-        if file.name in ("test_install.py", "test_faults.py"):  # build a package, or want a module of their own
+        if file.name in left_out:
             continue
         command: list[str | Path] = [python, "-m", "pytest", "-q", "-c", ROOT / "pyproject.toml", "-p", "no:cacheprovider",
                                      f"--basetemp={WORK / f'tmp-{version}'}", file]  # fmt: skip
@@ -132,7 +142,7 @@ def test(python: Path, version: str, wheel: Path) -> tuple[bool, str]:
     return passed, ", ".join(f"{number} {what}" for what, number in counts.items())
 
 
-def check(version: str, interpreter: str, sdist: Path) -> tuple[bool, str]:
+def check(version: str, interpreter: str, sdist: Path, left_out: set[str]) -> tuple[bool, str]:
     """Makes and tests a wheel. Whether the tests passed, and the line of the table."""
     start = time.monotonic()
     say(f"{version}: a wheel")
@@ -146,21 +156,28 @@ def check(version: str, interpreter: str, sdist: Path) -> tuple[bool, str]:
     where = run(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))").strip()
     Path(where, "packages.pth").write_text(folder + "\n")
     say(f"{version}: the tests")
-    passed, outcome = test(python, version, wheel)
+    passed, outcome = test(python, version, wheel, left_out)
     if not passed:
         print(f"wheel: the tests failed under {interpreter} ({version})", file=sys.stderr)
     tag = wheel.name.removesuffix(".whl").split("-", 2)[2]
-    left_out = f"; without {', '.join(missing)}" if missing else ""
+    lacking = f"; without {', '.join(missing)}" if missing else ""
     size, seconds = wheel.stat().st_size / 1e6, time.monotonic() - start
-    return passed, f"{version:5} {tag:36} {size:.1f} MB {seconds:4.0f} s  {outcome}{left_out}"
+    return passed, f"{version:5} {tag:36} {size:.1f} MB {seconds:4.0f} s  {outcome}{lacking}"
 
 
 def main() -> None:
     shutil.rmtree(WORK / "dist", ignore_errors=True)
     chosen = interpreters(sys.argv[1:])
+    left_out = {version: NOT_HERE | OF_PYTHON for version in chosen}
+    for end in ([*chosen][:1], [*chosen][-1:]):
+        left_out.update(dict.fromkeys(end, NOT_HERE))
     sdist = make_sdist()
     with ThreadPoolExecutor(2) as pool:  # the tests wait more than they work
-        results = list(pool.map(lambda version: check(version, chosen[version], sdist), chosen))
+        waiting = {
+            version: pool.submit(check, version, chosen[version], sdist, left_out[version])
+            for version in sorted(chosen, key=lambda version: len(left_out[version]))  # the longest first
+        }
+    results = [waiting[version].result() for version in chosen]
     print(f"{sdist.relative_to(ROOT)} {sdist.stat().st_size / 1e3:.0f} kB", *(line for _, line in results), sep="\n")
     sys.exit(not all(passed for passed, _ in results))
 

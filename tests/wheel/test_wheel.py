@@ -187,4 +187,5 @@ def test_types_of_an_installed_package(tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(USERS_FILE)
     command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir=/dev/null", "mine.py"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert done.returncode == 0 and "dict[str, str]" in done.stdout, done.stdout + done.stderr
+    shown = done.stdout.replace("builtins.", "")  # which not all versions write
+    assert done.returncode == 0 and "dict[str, str]" in shown, done.stdout + done.stderr
