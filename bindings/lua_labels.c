@@ -118,13 +118,12 @@ void pra__lua_labels_push(lua_State *L, const pra_columns *columns, size_t serie
 /* Upvalues of the iterators. */
 enum { UP_REQUEST = 1, UP_STRINGS, UP_SERIES, UP_LABEL };
 
-/* Leaves the request at index 1, its strings at index 2. */
+/* Leaves the table of strings at index 1. The upvalues are out of a script's reach. */
 static const pra_columns *resume(lua_State *L)
 {
     lua_settop(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(UP_REQUEST));
     lua_pushvalue(L, lua_upvalueindex(UP_STRINGS));
-    return pra__lua_request_columns(L, 1);
+    return pra__lua_request_now(L, lua_touserdata(L, lua_upvalueindex(UP_REQUEST)));
 }
 
 static void set_upvalue(lua_State *L, int upvalue, size_t value)
@@ -141,7 +140,7 @@ static int next_labels(lua_State *L)
         return 0;
     }
     lua_pushinteger(L, (lua_Integer)series + 1);
-    pra__lua_labels_push(L, columns, series, 2, 1);
+    pra__lua_labels_push(L, columns, series, 1, 1);
     set_upvalue(L, UP_SERIES, series + 1); /* not if that failed: the strings are not all there */
     return 2;
 }
@@ -168,7 +167,7 @@ static int next_label(lua_State *L)
     while (label >= columns->label_offsets[series + 1]) {
         set_upvalue(L, UP_SERIES, ++series);
     }
-    source s = source_of(columns, series, 2, 1);
+    source s = source_of(columns, series, 1, 1);
     const size_t passed = label - s.at;
     s.at += passed;
     s.before += passed;
@@ -256,7 +255,7 @@ static int by_name(const void *a, const void *b)
 }
 
 /* Labels come few and nearly sorted. */
-static void sort_labels(pra_label *labels, size_t count)
+void pra__lua_labels_sort(pra_label *labels, size_t count)
 {
     if (count > PRA__LUA_SMALL) {
         qsort(labels, count, sizeof *labels, by_name);
@@ -309,7 +308,7 @@ int pra__lua_key(lua_State *L)
             return luaL_error(L, "the labels were changed by a finalizer");
         }
     }
-    sort_labels(labels, count);
+    pra__lua_labels_sort(labels, count);
     char *end = prefix.len ? put(key, prefix) : key;
     for (size_t i = 0; i < count; i++) {
         end = put(put(end, labels[i].name), labels[i].value);

@@ -82,6 +82,14 @@ pra__lua_request *pra__lua_request_check(lua_State *L, int index)
     return (pra__lua_request *)pra__lua_view_check(L, index, PRA__LUA_REQUEST);
 }
 
+const pra_columns *pra__lua_request_now(lua_State *L, pra__lua_request *r)
+{
+    if (!r->view.object) {
+        pra__lua_view_over(L, PRA__LUA_REQUEST);
+    }
+    return columns_of(r);
+}
+
 const pra_columns *pra__lua_request_columns(lua_State *L, int index)
 {
     return columns_of(pra__lua_request_check(L, index));
@@ -92,8 +100,7 @@ const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua
     pra__lua_request *r = luaL_checkudata(L, index, PRA__LUA_REQUEST);
     const pra_write_request *data = r->view.object ? r->view.object : r->kept;
     if (!data) {
-        (void)luaL_error(L, "this request is over: it can be used until the storage function "
-                            "returns");
+        pra__lua_view_over(L, PRA__LUA_REQUEST);
     }
     if (!r->shown) {
         r->shown = 1;
@@ -189,6 +196,15 @@ static void set_span(lua_State *L, const char *name, const char *base, pra_span 
 
 static const char *const types[] = {"unknown", "counter", "gauge",    "histogram", "gaugehistogram",
                                     "summary", "info",    "stateset", NULL};
+
+int32_t pra__lua_metric_type(const char *name_cstr)
+{
+    int32_t type = 0;
+    while (types[type] && strcmp(types[type], name_cstr) != 0) {
+        type++;
+    }
+    return types[type] ? type : -1;
+}
 
 static void push_metadata(lua_State *L, const char *base, const pra_metadata *entry)
 {

@@ -347,7 +347,7 @@ static int is_kind(lua_State *L, int object, const char *name, int column)
     return fits;
 }
 
-int pra__lua_series_whole(lua_State *L, int object, const pra_columns **columns, size_t *index)
+int pra__lua_series_whole(lua_State *L, int object, pra__lua_request **request, size_t *index)
 {
     if (!lua_istable(L, object) || !lua_getmetatable(L, object)) {
         return 0;
@@ -361,7 +361,7 @@ int pra__lua_series_whole(lua_State *L, int object, const pra_columns **columns,
         return 0;
     }
     const series s = check_series(L, object);
-    *columns = s.columns;
+    *request = s.request;
     *index = s.index;
     return 1;
 }

@@ -61,7 +61,15 @@ int pra__lua_samples_open(lua_State *L, int series, pra__lua_samples *out)
         return luaL_error(L, "a series has %d timestamps and %d values", (int)out->count,
                           (int)out->values.numbers.count);
     }
-    return 0;
+    if (lua_getfield(L, series, "start_timestamps") == LUA_TNIL) {
+        return 0;
+    }
+    get_list(L, series, "start_timestamps", PRA__LUA_INT64, &out->starts);
+    if (out->count != out->starts.numbers.count) {
+        return luaL_error(L, "a series has %d timestamps and %d start_timestamps", (int)out->count,
+                          (int)out->starts.numbers.count);
+    }
+    return 1;
 }
 
 static int wrong_number(lua_State *L, const pra__lua_list *list, size_t i, const char *wanted)
@@ -152,6 +160,7 @@ pra_label *pra__lua_labels_get(lua_State *L, int index, pra_label *few, size_t *
     size_t room = pra__lua_labels_count(L, index);
     pra_label *labels = pra__lua_labels_room(L, room, few);
     *count = pra__lua_labels_fill(L, index, labels, room);
+    pra__lua_labels_sort(labels, *count);
     return labels;
 }
 

@@ -25,12 +25,16 @@ void pra__lua_views_end(pra__lua_views *list)
     list->first = NULL;
 }
 
+void pra__lua_view_over(lua_State *L, const char *type)
+{
+    (void)luaL_error(L, "this %s is over: it can be used until the storage function returns", type);
+}
+
 pra__lua_view *pra__lua_view_check(lua_State *L, int index, const char *type)
 {
     pra__lua_view *view = luaL_checkudata(L, index, type);
     if (!view->object) {
-        (void)luaL_error(L, "this %s is over: it can be used until the storage function returns",
-                         type);
+        pra__lua_view_over(L, type);
     }
     return view;
 }

@@ -526,6 +526,7 @@ void pra__lua_open(lua_State *L)
     lua_setfield(L, -2, "face");
     pra__lua_views_register(L);
     pra__lua_requests_register(L);
+    pra__lua_build_register(L);
     pra__lua_series_register(L);
     pra__lua_columns_register(L);
     pra__lua_client_register(L);

@@ -28,6 +28,7 @@
 #define PRA__LUA_COLUMN "pra.column"
 #define PRA__LUA_COLUMN_COPY "pra.column.copy"
 #define PRA__LUA_HOLDER "pra.holder"
+#define PRA__LUA_RELABEL "pra.relabel"
 
 /* ---- thunk_lua.c: the storage */
 
@@ -87,6 +88,8 @@ void pra__lua_view_push(lua_State *L, const char *type, const void *object, pra_
 void pra__lua_views_end(pra__lua_views *list);
 /* The view at index; raises if it is of another type or over. */
 pra__lua_view *pra__lua_view_check(lua_State *L, int index, const char *type);
+/* Raises that. */
+void pra__lua_view_over(lua_State *L, const char *type);
 /* An __index: a method of upvalue 1, or what the getter in upvalue 2 makes of the object. */
 int pra__lua_view_index(lua_State *L);
 /* Makes a metatable with index, meta, methods and getters, and pushes the table of methods. May
@@ -117,6 +120,8 @@ pra__lua_request *pra__lua_request_new(lua_State *L, int integers);
 /* The request at index; raises if it is over. */
 pra__lua_request *pra__lua_request_check(lua_State *L, int index);
 const pra_columns *pra__lua_request_columns(lua_State *L, int index);
+/* Of a request that is one for sure: what an iterator has as an upvalue. */
+const pra_columns *pra__lua_request_now(lua_State *L, pra__lua_request *r);
 /* What series and columns are made of, with out's columns as they are now; also of one that is
  * over, if it had been asked for before. Raises. */
 const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua_request **out);
@@ -143,6 +148,14 @@ pra__lua_holder *pra__lua_holder_push(lua_State *L);
 void pra__lua_holder_release(lua_State *L, int index);
 /* The end of a function that encoded into the message of the holder on top of the stack. */
 int pra__lua_encoded(lua_State *L, pra__lua_holder *h, int code, int compressed, pra_error *err);
+
+/* Number of a type's name, or -1. */
+int32_t pra__lua_metric_type(const char *name_cstr);
+
+/* ---- lua_build.c: adding to requests, rules, and what makes new requests */
+
+/* Sets functions and methods in the table on top of the stack. May raise. */
+void pra__lua_build_register(lua_State *L);
 
 /* ---- lua_client.c: the side that asks */
 
@@ -190,9 +203,9 @@ int pra__lua_request_series(lua_State *L);
 /* Pushes series number index as a plain table. May raise. */
 void pra__lua_series_push_table(lua_State *L, const pra_columns *columns, size_t index,
                                 int integers);
-/* 1 with columns and index if the table at index object is a series of a request of which, but for
- * its labels, a script cannot have changed anything. Raises. */
-int pra__lua_series_whole(lua_State *L, int object, const pra_columns **columns, size_t *index);
+/* 1 with a request, whose columns are up to date, and index if the table at index object is a
+ * series of it of which, but for its labels, a script cannot have changed anything. Raises. */
+int pra__lua_series_whole(lua_State *L, int object, pra__lua_request **request, size_t *index);
 /* Push a list. May raise. */
 void pra__lua_push_integers(lua_State *L, const int64_t *items, size_t count, int integers);
 void pra__lua_push_numbers(lua_State *L, const double *items, size_t count);
@@ -245,21 +258,24 @@ typedef struct pra__lua_list {
 } pra__lua_list;
 
 typedef struct pra__lua_samples {
-    pra__lua_list timestamps, values;
+    pra__lua_list timestamps, values, starts;
     size_t count;
 } pra__lua_samples;
 
 enum { PRA__LUA_PIECE = 256 }; /* samples that are kept on the C stack */
 
-/* Pushes fields timestamps and values of the series at index (absolute). Raises. */
+/* Pushes fields timestamps, values and start_timestamps of the series at index (absolute), and at
+ * most one value more. Returns 1 if there are starts. Raises. */
 int pra__lua_samples_open(lua_State *L, int series, pra__lua_samples *out);
 /* count numbers of the list, in room (of PRA__LUA_PIECE) if they are in a table. Raise. */
 const int64_t *pra__lua_list_integers(lua_State *L, const pra__lua_list *list, size_t start,
                                       size_t count, int64_t *room);
 const double *pra__lua_list_numbers(lua_State *L, const pra__lua_list *list, size_t start,
                                     size_t count, double *room);
-/* The labels in the table at index (absolute), in few or in a userdata that is pushed; their
- * strings are the table's. Pushes one value. Raises. */
+/* The labels in the table at index (absolute), sorted, in few or in a userdata that is pushed;
+ * their strings are the table's. Pushes one value. Raises. */
 pra_label *pra__lua_labels_get(lua_State *L, int index, pra_label *few, size_t *count);
+
+void pra__lua_labels_sort(pra_label *labels, size_t count);
 
 #endif /* PRA_THUNK_LUA_H */

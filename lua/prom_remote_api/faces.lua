@@ -19,7 +19,8 @@
 ---
 ---   Limits()                       an object with the fields of pra_limits (0 at first; reading any
 ---                                  other field gives nil), to be assigned
----   relabel(rules, limits)         → Relabel, an object with labels(self, labels) → labels or nil
+---   relabel(rules, limits)         → object; Relabel, the table of its methods: labels(self, labels)
+---                                  → labels, or nil if they are dropped
 ---   decode(data, version, compressed, limits, integers) → Request
 ---   request(integers)              → Request, empty, to be built
 ---   encode_queries(queries, types) → string; types: a list of PRA_RESPONSE_ numbers, or nil

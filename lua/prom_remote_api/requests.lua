@@ -75,7 +75,8 @@ function Request:map(fn)
   return out, dropped
 end
 
-failure.of(Request, { "encode", "copy" })
+failure.of(Request, { "add", "add_metadata", "encode", "copy", "map", "relabel", "split" })
+failure.of(core.Relabel, { "labels" })
 
 local function list_of(column) return column and column:totable() end
 
