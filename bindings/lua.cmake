@@ -48,7 +48,8 @@ function(pra_lua_for version)
 
   add_library(pra_lua${version} MODULE $<TARGET_OBJECTS:${objects}>)
   target_link_libraries(pra_lua${version} PRIVATE pra_server_static pra_static Threads::Threads)
-  target_link_options(pra_lua${version} PRIVATE -Wl,--exclude-libs,ALL)
+  # It stays loaded when a state is closed: RE2 keeps what it made once.
+  target_link_options(pra_lua${version} PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,nodelete)
   set_target_properties(pra_lua${version} PROPERTIES PREFIX "" OUTPUT_NAME core LINKER_LANGUAGE CXX
     LIBRARY_OUTPUT_DIRECTORY ${lua_build}/${version}/prom_remote_api)
   add_dependencies(pra_lua pra_lua${version})

@@ -33,6 +33,7 @@ local core = {
   Handler = handlers.Handler,
   Exchange = handlers.Exchange,
   Request = requests.Request,
+  Relabel = build.Relabel,
   Series = series.Series,
   Column = columns.Column,
 }

@@ -172,6 +172,7 @@ end
 ---- relabelling and splitting
 
 local Relabel = {}
+build.Relabel = Relabel
 Relabel.__index = Relabel
 
 -- Strings of a rule, which keep keeps alive.
