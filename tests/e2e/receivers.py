@@ -4,6 +4,8 @@
 import os
 import pathlib
 import re
+import shutil
+import socket
 import subprocess
 import sys
 
@@ -157,6 +159,55 @@ def _bundled(name, host):
     return lambda listen: [sys.executable, path, name, host, listen]
 
 
+class RedisServer:
+    """A Redis on loopback, its data in workdir."""
+
+    def __init__(self, processes, workdir):
+        program = shutil.which("redis-server", path=f"{ROOT}/build/tools/usr/bin:{os.environ['PATH']}")
+        if not program:
+            lacking("no redis-server; ./dev unpack gets it")
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        self._process = processes.start("redis", [
+            program, "--bind", "127.0.0.1", "--port", port, "--dir", workdir, "--save", "",
+            "--appendonly", "yes"], cwd=workdir)
+        self.port = self._process.port()
+
+    def stop(self):
+        self._process.stop()
+
+
+class LuaReceiver(Receiver):
+    """A storage of prom_remote_api.storages in Lua, in `pra serve` or in an interpreter."""
+
+    def __init__(self, processes, workdir, storage, host, name="receiver"):
+        interpreter, _ = script("lua")
+        path = pathlib.Path(__file__).parent / "storages" / "bundled.lua"
+        env = {"STORAGE": storage} | (interpreter_env() if host == "serve" else {})
+        self._behind = None
+        if storage == "relay":
+            self._behind = LuaReceiver(processes, workdir, "memory", host, "upstream")
+        elif storage == "redis":
+            self._behind = RedisServer(processes, workdir)
+        if self._behind:
+            env["BEHIND"] = self._behind.port
+
+        def argv(listen):
+            env["LISTEN"] = listen
+            if host == "serve":
+                return [interpreter, path]
+            return [PRA, "serve", f"--storage=lua:{path}", f"--web.listen-address={listen}"]
+        super().__init__(processes, workdir, name, argv, env)
+
+    def stop(self):
+        super().stop()
+        if self._behind:
+            self._behind.stop()
+
+
+LUA_STORAGES = {f"lua_{name}_{host}": (name, host) for host in ("serve", "pra")
+                for name in ("memory", "sqlite", "redis", "relay")}
 BUNDLED = {f"{name}_{host}": (name, host) for host in ("serve", "uvicorn")
            for name in ("memory", "sqlite", "duckdb", "parquet", "fanout", "relay")}
 RECEIVERS = {
@@ -173,4 +224,6 @@ RECEIVERS = {
                              BUILD / "lua" / "5.4" / "prom_remote_api" / "core.so"),
     **{key: lambda processes, workdir, of=of: BundledReceiver(processes, workdir, *of)
        for key, of in BUNDLED.items()},
+    **{key: lambda processes, workdir, of=of: LuaReceiver(processes, workdir, *of)
+       for key, of in LUA_STORAGES.items()},
 }
