@@ -37,11 +37,13 @@ function(pra_lua_for version)
   endif()
   set(objects pra_lua${version}_objects)
   add_library(${objects} OBJECT
-    thunk_lua.c lua_build.c lua_client.c lua_columns.c lua_histogram.c lua_integer.c lua_labels.c
-    lua_request.c lua_series.c lua_sink.c lua_views.c ${wrapper})
+    thunk_lua.c lua_build.c lua_caps.c lua_client.c lua_columns.c lua_histogram.c lua_host.c
+    lua_integer.c lua_labels.c lua_request.c lua_serve.c lua_series.c lua_sink.c lua_views.c
+    ${wrapper})
   add_dependencies(${objects} pra_lua_wrapper)
   target_include_directories(${objects} PUBLIC
     ${CMAKE_CURRENT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/core/include)
+  target_include_directories(${objects} PRIVATE ${PROJECT_SOURCE_DIR}/core)
   # Not liblua: the interpreter that loads the module has the functions.
   target_include_directories(${objects} SYSTEM PUBLIC ${LUA${short}_INCLUDE_DIRS})
   target_compile_definitions(${objects} PRIVATE _GNU_SOURCE)
@@ -96,7 +98,7 @@ foreach(module IN LISTS lua_modules)
   string(APPEND text "{\"${name}\", (const unsigned char[]){${bytes}0}},\n")
 endforeach()
 file(CONFIGURE OUTPUT lua/lua_modules.inc CONTENT "${text}")
-add_library(pra_lua_host STATIC lua_host.c $<TARGET_OBJECTS:pra_lua${PRA_LUA_HOST}_objects>)
+add_library(pra_lua_host STATIC lua_modules.c $<TARGET_OBJECTS:pra_lua${PRA_LUA_HOST}_objects>)
 target_include_directories(pra_lua_host PUBLIC ${CMAKE_CURRENT_SOURCE_DIR}
                            PRIVATE ${CMAKE_CURRENT_BINARY_DIR}/lua)
 target_link_libraries(pra_lua_host PUBLIC pra_server_static pra_static

@@ -62,25 +62,20 @@ static const pra_header *headers_from(lua_State *L, int index, size_t *out_count
 }
 %}
 
-/* The options of pra.handler and pra.serve: fields storage and log. */
+/* The options of pra.handler and pra.serve: what pra__lua_storage_new takes, or a host. */
 %typemap(in, checkfn = "lua_istable") const pra_storage *storage(pra_storage storage)
 {
-    pra__lua_storage_new(L, $input, NULL, &storage);
+    if (!pra__lua_host_take(L, $input, &storage)) {
+        pra__lua_storage_new(L, $input, NULL, &storage);
+    }
     $1 = &storage;
 }
 
 %typemap(in, numinputs = 0) pra_log log
-    "$1 = (pra_log){NULL, stderr_log};"
-%{
-static void stderr_log(void *ctx, int32_t level, const char *fields_cstr)
-{
-    static const char *const names[] = {"debug", "info", "warn", "error"};
-    (void)ctx;
-    if (level >= PRA_LOG_INFO) {
-        (void)fprintf(stderr, "level=%s %s\n", names[level & 3], fields_cstr);
-    }
-}
-%}
+    "$1 = (pra_log){NULL, pra__lua_stderr_log};"
+
+%typemap(in, checkfn = "pra__lua_is_host") pra__lua_host *host
+    "$1 = pra__lua_to_host(L, $input);"
 
 /* Callbacks run on the state that drives the exchange, perhaps a coroutine. */
 %exception Exchange::run
@@ -104,10 +99,10 @@ static void stderr_log(void *ctx, int32_t level, const char *fields_cstr)
 }
 
 %extend Server {
-    /* Serves until SIGINT or SIGTERM; returns its number. */
-    int serve(lua_State *L, uint32_t grace_ms, pra_error *err)
+    /* Serves until SIGINT or SIGTERM; returns its number. On SIGHUP host, or nil, reloads. */
+    int serve(lua_State *L, uint32_t grace_ms, pra__lua_host *host, pra_error *err)
     {
-        return checked(pra__lua_serve(L, $self->server, grace_ms, err), err);
+        return checked(pra__lua_serve(L, $self->server, grace_ms, host, err), err);
     }
 }
 

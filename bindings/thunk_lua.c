@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "thunk_lua.h"
 
+#include <inttypes.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +12,7 @@ typedef struct universe {
     lua_State *current; /* where callbacks run; NULL: nowhere, the call came too late */
     lua_State *own;     /* for what is done outside of calls; in the registry */
     pthread_mutex_t lock;
+    pra__lua_meter meter;
 } universe;
 
 static const char universe_key, own_key; /* their addresses are keys in the registry */
@@ -43,6 +44,7 @@ static void universe_register(lua_State *L)
     lua_pushcfunction(L, universe_close);
     lua_setfield(L, -2, "__gc");
     u->current = NULL;
+    pra__lua_meter_init(L, &u->meter);
     u->own = lua_newthread(L);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &own_key);
     (void)pthread_mutexattr_init(&recursive);
@@ -52,6 +54,23 @@ static void universe_register(lua_State *L)
     (void)pthread_mutexattr_destroy(&recursive);
     lua_setmetatable(L, -2);
     lua_rawsetp(L, LUA_REGISTRYINDEX, &universe_key);
+}
+
+pra__lua_meter *pra__lua_meter_of(lua_State *L)
+{
+    universe *u = universe_get(L);
+    return u ? &u->meter : NULL;
+}
+
+int pra__lua_protect(lua_State *L, lua_CFunction function, void *argument)
+{
+#if LUA_VERSION_NUM == 501 /* where a function pushed takes memory */
+    return lua_cpcall(L, function, argument);
+#else
+    lua_pushcfunction(L, function);
+    lua_pushlightuserdata(L, argument);
+    return lua_pcall(L, 1, 0, 0);
+#endif
 }
 
 lua_State *pra__lua_enter(lua_State *L)
@@ -72,25 +91,6 @@ void pra__lua_leave(lua_State *L, lua_State *previous)
     (void)pthread_mutex_unlock(&u->lock);
 }
 
-int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra_error *err)
-{
-    sigset_t stop, before;
-    (void)sigemptyset(&stop);
-    (void)sigaddset(&stop, SIGINT);
-    (void)sigaddset(&stop, SIGTERM);
-    (void)pthread_sigmask(SIG_BLOCK, &stop, &before); /* the server's threads inherit it */
-    lua_State *previous = pra__lua_enter(L);
-    int result = pra_server_start(server, err);
-    if (result == PRA_OK) {
-        while (sigwait(&stop, &result) != 0) {
-        }
-        (void)pra_server_stop(server, grace_ms);
-    }
-    pra__lua_leave(L, previous);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return result;
-}
-
 /* ---- the storage */
 
 typedef struct storage {
@@ -98,6 +98,7 @@ typedef struct storage {
     universe *universe;
     pra__lua_log log;
     int integers;
+    pra__lua_caps caps;
 } storage;
 
 /* registry[storage] = {[SELF] = userdata, [TABLE] = functions, [LOG] = function or nil} */
@@ -115,6 +116,8 @@ typedef struct call {
     pra_write_result *result;
     pra_error *err;
     pra__lua_views views;
+    pra__lua_call_meter meter;
+    int exceeded; /* PRA__LUA_ cap */
     int code;
 } call;
 
@@ -205,9 +208,33 @@ static void report(lua_State *L, const call *c)
     lua_pop(L, 1);
 }
 
+/* Leaves the text for the log in place of what is on top of the stack. */
+static void refuse_exceeded(lua_State *L, call *c)
+{
+    const pra__lua_meter *m = &c->storage->universe->meter;
+    const pra__lua_log *log = &c->storage->log;
+    char text[128];
+    int instructions = c->exceeded == PRA__LUA_INSTRUCTIONS;
+    (void)snprintf(text, sizeof text, "more than %s (%" PRIu64 "%s) in one call",
+                   instructions ? "max_instructions" : "max_memory",
+                   instructions ? m->caps.instructions : m->caps.memory,
+                   instructions ? "" : " bytes");
+    (void)refuse(c, PRA_ERR_RETRY, text);
+    if (log->capped) {
+        log->capped(log->ctx, c->exceeded);
+    }
+    lua_pop(L, 1);
+    (void)lua_pushfstring(L, "%s%s", m->where, text);
+}
+
 /* The script raised what is on top of the stack. */
 static void failed(lua_State *L, call *c, int status)
 {
+    if (c->meter.ended || (c->exceeded && !is_verdict(L, -1))) {
+        refuse_exceeded(L, c);
+        report(L, c);
+        return;
+    }
     if (is_verdict(L, -1)) {
         take_verdict(L, c);
         return;
@@ -234,11 +261,61 @@ static int bridge(lua_State *L)
         lua_pushvalue(L, first + i);
     }
     int status = lua_pcall(L, 1 + count, 0, 2);
+    c->exceeded = pra__lua_meter_end(&c->meter);
     pra__lua_views_end(&c->views);
     if (status != LUA_OK) {
         failed(L, c, status);
+    } else if (c->meter.ended) { /* it returned with the error it caught */
+        lua_pushnil(L);
+        failed(L, c, status);
     }
     return 0;
+}
+
+#if LUA_VERSION_NUM == 501
+static int collect(lua_State *L)
+{
+    return lua_gc(L, LUA_GCCOLLECT, 0);
+}
+#endif
+
+/* Lua 5.1 fails without having looked for garbage. */
+static void collect_garbage(lua_State *L)
+{
+#if LUA_VERSION_NUM == 501
+    (void)pra__lua_protect(L, collect, NULL); /* a finalizer may raise */
+#else
+    (void)L;
+#endif
+}
+
+/* A C function has LUA_MINSTACK slots; in 5.1 to ask for more can raise an error. */
+static int has_stack(lua_State *L)
+{
+#if LUA_VERSION_NUM == 501
+    (void)L;
+    return 1;
+#else
+    return lua_checkstack(L, LUA_MINSTACK);
+#endif
+}
+
+static void enter(lua_State *L, call *c)
+{
+    int top = lua_gettop(L);
+    pra__lua_meter_begin(L, &c->storage->caps, &c->meter);
+    int status = pra__lua_protect(L, bridge, c);
+    int exceeded = pra__lua_meter_end(&c->meter) | c->exceeded;
+    if (status == LUA_ERRMEM) {
+        (void)refuse_memory(c);
+    } else if (status != LUA_OK) {
+        (void)refuse(c, exceeded ? PRA_ERR_RETRY : PRA_ERR_USER,
+                     "the storage script left no room to be called");
+    }
+    if (c->code == PRA_ERR_RETRY && exceeded == PRA__LUA_MEMORY) {
+        collect_garbage(L);
+    }
+    lua_settop(L, top);
 }
 
 static int run(call *c)
@@ -249,19 +326,10 @@ static int run(call *c)
     lua_State *L = u->current;
     if (!L) {
         (void)refuse(c, PRA_ERR_RETRY, "the receiver is stopping");
-    } else if (!lua_checkstack(L, LUA_MINSTACK)) {
+    } else if (!has_stack(L)) {
         (void)refuse_memory(c);
     } else {
-        int top = lua_gettop(L);
-        lua_pushcfunction(L, bridge);
-        lua_pushlightuserdata(L, c);
-        int status = lua_pcall(L, 1, 0, 0);
-        if (status == LUA_ERRMEM) {
-            (void)refuse_memory(c);
-        } else if (status != LUA_OK) {
-            (void)refuse(c, PRA_ERR_USER, "the storage script left no room to be called");
-        }
-        lua_settop(L, top);
+        enter(L, c);
     }
     (void)pthread_mutex_unlock(&u->lock);
     return c->code;
@@ -436,6 +504,30 @@ static int on_read(void *self, const pra_context *ctx, const pra_read_request *r
     return run(&c);
 }
 
+/* ---- close */
+
+static int no_arguments(lua_State *L, call *c)
+{
+    (void)L, (void)c;
+    return 0;
+}
+
+static int close_body(lua_State *L)
+{
+    push_function(L, lua_touserdata(L, 1));
+    if (!lua_isnil(L, -1)) {
+        call_script(L, 0);
+    }
+    return 0;
+}
+
+void pra__lua_storage_close(const pra_storage *storage)
+{
+    call c = {
+        .storage = storage->self, .entry = "close", .arguments = no_arguments, .body = close_body};
+    (void)run(&c);
+}
+
 /* ---- life of a storage */
 
 /* Runs while its universe is between two operations: on the thread that frees the handler. */
@@ -475,8 +567,28 @@ static void fill_vtbl(lua_State *L, int table, pra_storage_vtbl *vtbl)
     vtbl->write = has_entry(L, table, "write") ? on_write : NULL;
     vtbl->process_query = has_entry(L, table, "process_query") ? on_process_query : NULL;
     vtbl->read = has_entry(L, table, "read") ? on_read : NULL;
+    (void)has_entry(L, table, "close");
     if (!vtbl->write && !vtbl->process_query && !vtbl->read) {
         (void)luaL_error(L, "the storage has none of the functions write, process_query, read");
+    }
+}
+
+uint64_t pra__lua_cap(lua_State *L, int index, const char *name)
+{
+    uint64_t cap = 0;
+    if (lua_getfield(L, index, name) != LUA_TNIL && !pra__lua_to_uint64(L, -1, &cap)) {
+        (void)luaL_error(L, "%s is a number from 0 on, not a %s", name, luaL_typename(L, -1));
+    }
+    lua_pop(L, 1);
+    return cap;
+}
+
+static void fill_caps(lua_State *L, int index, const universe *u, pra__lua_caps *caps)
+{
+    caps->memory = pra__lua_cap(L, index, "max_memory");
+    caps->instructions = pra__lua_cap(L, index, "max_instructions");
+    if (caps->memory && !u->meter.alloc) {
+        (void)luaL_error(L, "max_memory is for Lua states of a server: serve { script = FILE }");
     }
 }
 
@@ -491,7 +603,8 @@ void pra__lua_storage_new(lua_State *L, int index, const pra__lua_log *log, pra_
     storage *s = lua_newuserdatauv(L, sizeof *s, 0);
     fill_vtbl(L, top + 1, &s->vtbl);
     s->universe = universe_get(L);
-    s->log = log ? *log : (pra__lua_log){NULL, stderr_log};
+    s->log = log ? *log : (pra__lua_log){NULL, stderr_log, NULL};
+    fill_caps(L, index, s->universe, &s->caps);
     (void)lua_getfield(L, index, "integers");
     s->integers = pra__lua_integers(L, -1);
     lua_pop(L, 1);
@@ -524,6 +637,7 @@ void pra__lua_open(lua_State *L)
     universe_register(L);
     lua_pushliteral(L, "swig");
     lua_setfield(L, -2, "face");
+    pra__lua_serve_register(L);
     pra__lua_views_register(L);
     pra__lua_requests_register(L);
     pra__lua_build_register(L);

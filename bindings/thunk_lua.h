@@ -29,25 +29,85 @@
 #define PRA__LUA_COLUMN_COPY "pra.column.copy"
 #define PRA__LUA_HOLDER "pra.holder"
 #define PRA__LUA_RELABEL "pra.relabel"
+#define PRA__LUA_HOST "pra.host"
+
+/* ---- lua_caps.c: what one call of a storage function may use */
+
+typedef struct pra__lua_caps {
+    uint64_t memory;       /* bytes of the state beyond its level at the start; 0 = no cap */
+    uint64_t instructions; /* of the virtual machine; 0 = no cap */
+} pra__lua_caps;
+
+enum { PRA__LUA_WITHIN = 0, PRA__LUA_MEMORY = 1, PRA__LUA_INSTRUCTIONS = 2 };
+
+/* Part of a universe. */
+typedef struct pra__lua_meter {
+    lua_Alloc alloc; /* the state's own; NULL: its memory is not counted */
+    void *alloc_ctx;
+    size_t used, ceiling; /* bytes */
+    size_t refused;       /* bytes that were asked for in vain; 0 = none */
+    size_t refusals;
+    lua_State *caller;           /* where the call runs; NULL: no call, or none with caps */
+    pra__lua_caps caps;          /* of the call */
+    uint64_t left;               /* instructions */
+    int over;                    /* the call is to end, for this cap; 0 = no */
+    char where[LUA_IDSIZE + 16]; /* "file:line: " where no instruction was left */
+} pra__lua_meter;
+
+/* A call with caps; what the hook was before. */
+typedef struct pra__lua_call_meter {
+    pra__lua_meter *meter; /* NULL = none */
+    lua_Hook hook;
+    int mask, count;
+    int ended; /* the call was to end, whatever it returned */
+} pra__lua_call_meter;
+
+/* May raise. */
+void pra__lua_meter_init(lua_State *L, pra__lua_meter *m);
+/* That of L's universe; NULL before pra__lua_open. */
+pra__lua_meter *pra__lua_meter_of(lua_State *L);
+/* Counts the memory of L's universe, from pra__lua_open on; detach comes before lua_close. */
+void pra__lua_meter_attach(lua_State *L);
+void pra__lua_meter_detach(lua_State *L);
+/* Counts instructions in L, and in coroutines that it makes from now on. */
+void pra__lua_meter_hook(lua_State *L);
+/* A call within a call counts for the outer one. */
+void pra__lua_meter_begin(lua_State *L, const pra__lua_caps *caps, pra__lua_call_meter *out);
+/* Lifts the caps. Returns which was exceeded; the next time PRA__LUA_WITHIN. */
+int pra__lua_meter_end(pra__lua_call_meter *call);
 
 /* ---- thunk_lua.c: the storage */
 
+/* Where the text of a script error (message and traceback, several lines) goes. entry is the name
+ * of the storage function. Called from any thread. */
+typedef struct pra__lua_log {
+    void *ctx;
+    void (*fn)(void *ctx, const char *entry, const char *text_cstr);
+    void (*capped)(void *ctx, int cap); /* a call was ended by this cap; may be NULL */
+} pra__lua_log;
+
 /*
  * Makes a storage of the options table at index: field storage, a table with functions write,
- * process_query, read; field log, a function that takes the text of a script error (default:
- * log, or standard error where log is NULL). The Lua objects stay alive until out's destroy.
+ * process_query, read, close; field log, a function that takes the text of a script error (default:
+ * log, or standard error where log is NULL); fields max_memory (where memory is counted) and
+ * max_instructions: the caps of a call. The Lua objects stay alive until out's destroy.
  * May raise, and then nothing is kept.
  */
 void pra__lua_storage_new(lua_State *L, int index, const pra__lua_log *log, pra_storage *out);
+/* Calls the storage's function close, if there is one. Before destroy. */
+void pra__lua_storage_close(const pra_storage *storage);
 
 /* Callbacks may run on L, which belongs to the calling thread, until leave; returns what leave
  * takes. Calls nest. Do not raise. */
 lua_State *pra__lua_enter(lua_State *L);
 void pra__lua_leave(lua_State *L, lua_State *previous);
 
-/* Runs the server until SIGINT or SIGTERM, then stops it. Returns the signal's number, or a
- * PRA_ERR_ code. Does not raise. */
-int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra_error *err);
+/* Calls function(argument as light userdata): LUA_OK, or the status, and an error on the stack.
+ * Needs two free slots; does not raise. */
+int pra__lua_protect(lua_State *L, lua_CFunction function, void *argument);
+
+/* The cap in this field of the table at index: 0 = none. Raises if it is no number. */
+uint64_t pra__lua_cap(lua_State *L, int index, const char *name);
 
 /* Registers the metatables, and the functions of thunk_lua.c and its sisters in the table on top of
  * the stack. May raise. */
@@ -64,6 +124,23 @@ enum { PRA__LUA_EXACT = 0, PRA__LUA_TEXT = 1 };
 int pra__lua_integers(lua_State *L, int index);
 void pra__lua_push_integer(lua_State *L, int64_t value, int integers);
 void pra__lua_push_unsigned(lua_State *L, uint64_t value, int integers);
+
+/* ---- lua_serve.c: the server */
+
+/* Runs the server until SIGINT or SIGTERM, then stops it; on SIGHUP the host, which may be NULL,
+ * runs its script again. Returns the signal's number, or a PRA_ERR_ code. Does not raise. */
+int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra__lua_host *host,
+                   pra_error *err);
+/* A pra_log on standard error. */
+void pra__lua_stderr_log(void *ctx, int32_t level, const char *fields_cstr);
+/* What core.host made, or nil. */
+int pra__lua_is_host(lua_State *L, int index);
+/* NULL for nil. */
+pra__lua_host *pra__lua_to_host(lua_State *L, int index);
+/* 1 and the storage of the host in field host of the table at index, once; else 0. */
+int pra__lua_host_take(lua_State *L, int index, pra_storage *out);
+/* Sets functions in the table on top of the stack. May raise. */
+void pra__lua_serve_register(lua_State *L);
 
 /* ---- lua_views.c: what a storage function is handed */
 

@@ -34,10 +34,20 @@ typedef struct cli_storage_opts {
     uint64_t retention_ms;          /* 0 = everything is kept */
     uint64_t exemplar_retention_ms; /* PRA_UNLIMITED = as long as samples */
     uint32_t workers;               /* requests that can be in the storage at one time */
-    cli_log *log;                   /* outlives the storage */
+    uint64_t lua_max_memory;        /* of one call of a script; 0 = no cap */
+    uint64_t lua_max_instructions;
+    cli_log *log; /* outlives the storage */
 } cli_storage_opts;
 
-/* Opens what --storage names. As pra_store_open. */
-int cli_open_storage(const cli_storage_opts *opts, pra_storage *out, pra_error *err);
+/* The script of "lua:SCRIPT". */
+typedef struct pra__lua_host cli_script;
+
+/* Opens what --storage names. As pra_store_open. *script: NULL if it is none; free it with
+ * cli_script_free, before or after the storage. */
+int cli_open_storage(const cli_storage_opts *opts, pra_storage *out, cli_script **script,
+                     pra_error *err);
+/* What SIGHUP asks for; says in the log what came of it. script may be NULL. */
+void cli_script_reload(cli_script *script, cli_log *log);
+void cli_script_free(cli_script *script);
 
 #endif

@@ -26,10 +26,12 @@ struct settings {
     uint64_t labels, name_length, value_length, read_samples, response_size;
     uint64_t read_queries, read_matchers, pattern_length, pattern_memory;
     uint64_t concurrent_reads, frame_size, read_delay_ms, read_max_age_ms;
+    uint64_t lua_max_memory, lua_max_instructions;
     cli_list messages, external_labels, ignored_labels;
     int strict;
     uint32_t accepted_messages;            /* bits, from messages */
     pra_label labels_parsed[CLI_LIST_MAX]; /* from external_labels */
+    cli_script *script;                    /* NULL = none */
     cli_log log;
 };
 
@@ -167,6 +169,12 @@ static int parse(struct settings *v, int argc, char **argv)
         {"limit.pattern-memory", CLI_SIZE, &v->pattern_memory, "8MiB", "The same compiled."},
         {"limit.response-size", CLI_SIZE, &v->response_size, "256MiB",
          "An answer to a read before compression."},
+        {"Scripts: --storage=lua:SCRIPT, run again on SIGHUP (0 = off)", 0, NULL, NULL, NULL},
+        {"lua.max-memory", CLI_SIZE, &v->lua_max_memory, "0",
+         "What one call of a script may add to the memory of its Lua state. Past it: 503."},
+        {"lua.max-instructions", CLI_NUMBER, &v->lua_max_instructions, "0",
+         "Instructions that one call of a script may take, e.g. 1e9. Past it: 503. To count them "
+         "slows scripts down."},
         {"Log", 0, NULL, NULL, NULL},
         {"log.level", CLI_TEXT, &v->log_level, "info", "debug, info, warn or error."},
         {"log.format", CLI_TEXT, &v->log_format, "logfmt", "logfmt or json."},
@@ -212,8 +220,10 @@ static int make_handler(struct settings *v, pra_handler **out, pra_error *err)
                                    .retention_ms = v->retention_ms,
                                    .exemplar_retention_ms = limit(v->exemplar_retention_ms),
                                    .workers = fit(v->workers),
+                                   .lua_max_memory = v->lua_max_memory,
+                                   .lua_max_instructions = v->lua_max_instructions,
                                    .log = &v->log};
-    int rc = cli_open_storage(&open, &storage, err);
+    int rc = cli_open_storage(&open, &storage, &v->script, err);
     if (rc)
         return rc;
     const pra_limits limits = {.size = sizeof(limits),
@@ -299,6 +309,7 @@ static void block_signals(sigset_t *set)
     (void)sigemptyset(set);
     (void)sigaddset(set, SIGTERM);
     (void)sigaddset(set, SIGINT);
+    (void)sigaddset(set, SIGHUP);
     (void)pthread_sigmask(SIG_BLOCK, set, NULL);
     (void)signal(SIGPIPE, SIG_IGN); /* a log reader that went away is no reason to stop */
 }
@@ -318,11 +329,13 @@ static void run(struct settings *v, pra_server *server, const sigset_t *signals)
     pra_log sink = cli_log_sink(&v->log);
     int number = 0;
     announce(v, server);
-    (void)sigwait(signals, &number);
+    while (sigwait(signals, &number) == 0 && number == SIGHUP)
+        cli_script_reload(v->script, &v->log);
     pra__log_write(&sink, PRA_LOG_INFO, "stopping", "signal=%s",
                    number == SIGTERM ? "SIGTERM" : "SIGINT");
     (void)signal(SIGTERM, SIG_DFL); /* a second signal ends the program at once */
     (void)signal(SIGINT, SIG_DFL);
+    (void)signal(SIGHUP, SIG_IGN);
     (void)pthread_sigmask(SIG_UNBLOCK, signals, NULL);
     if (pra_server_stop(server, fit(v->grace_ms)) == PRA_DONE)
         pra__log_write(&sink, PRA_LOG_WARN,
@@ -363,6 +376,7 @@ int cli_serve(int argc, char **argv)
         run(&v, server, &signals);
     pra_server_free(server);
     pra_handler_free(handler);
+    cli_script_free(v.script);
     if (!rc)
         cli_log_message(&v.log, PRA_LOG_INFO, "stopped");
     return rc ? 1 : 0;

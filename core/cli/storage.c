@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "server/log.h"
 #ifdef PRA_HAVE_LUA
 #include "lua_host.h"
 #endif
@@ -39,17 +38,6 @@ static void explain(const char *address, pra_error *err)
     (void)pra_error_set_cstr(err, err->code, text);
 }
 
-#ifdef PRA_HAVE_LUA
-static void log_script_error(void *ctx, const char *entry, const char *text_cstr)
-{
-    char error[896] = "";
-    pra_log sink = cli_log_sink(ctx);
-    (void)pra__log_value(error, sizeof(error), 0, text_cstr, strlen(text_cstr));
-    pra__log_write(&sink, PRA_LOG_ERROR, "storage script failed", "function=%s error=%s", entry,
-                   error);
-}
-#endif
-
 /* The path after "lua:", or NULL. */
 static const char *script_of(const char *address)
 {
@@ -57,23 +45,53 @@ static const char *script_of(const char *address)
 }
 
 static int open_script(const cli_storage_opts *opts, const char *path, pra_storage *out,
-                       pra_error *err)
+                       cli_script **script, pra_error *err)
 {
 #ifdef PRA_HAVE_LUA
-    const pra__lua_log log = {opts->log, log_script_error};
-    return pra__lua_host_open(path, opts->workers, &log, out, err);
+    const pra__lua_host_opts host = {.path_cstr = path,
+                                     .workers = opts->workers,
+                                     .max_memory = opts->lua_max_memory,
+                                     .max_instructions = opts->lua_max_instructions,
+                                     .log = cli_log_sink(opts->log),
+                                     .preload = pra__lua_preload};
+    return pra__lua_host_new(&host, out, script, err);
 #else
-    (void)opts, (void)path, (void)out;
+    (void)opts, (void)path, (void)out, (void)script;
     return pra_error_set_cstr(err, PRA_ERR_NOT_SUPPORTED,
                               "this program was built without Lua: build it with -DPRA_LUA=ON");
 #endif
 }
 
-int cli_open_storage(const cli_storage_opts *opts, pra_storage *out, pra_error *err)
+void cli_script_reload(cli_script *script, cli_log *log)
 {
-    const char *address = opts->address, *script = script_of(address);
-    if (script)
-        return open_script(opts, script, out, err);
+#ifdef PRA_HAVE_LUA
+    if (script) {
+        (void)pra__lua_host_reload(script);
+        return;
+    }
+#endif
+    (void)script;
+    cli_log_message(log, PRA_LOG_INFO,
+                    "SIGHUP: nothing to reload; web configuration and tokens are read again when "
+                    "they change");
+}
+
+void cli_script_free(cli_script *script)
+{
+#ifdef PRA_HAVE_LUA
+    pra__lua_host_free(script);
+#else
+    (void)script;
+#endif
+}
+
+int cli_open_storage(const cli_storage_opts *opts, pra_storage *out, cli_script **script,
+                     pra_error *err)
+{
+    const char *address = opts->address, *path = script_of(address);
+    *script = NULL;
+    if (path)
+        return open_script(opts, path, out, script, err);
     if (strcmp(address, "memory") == 0)
         address = "memory:";
     pra_store_opts store = {.size = sizeof(store),

@@ -184,7 +184,7 @@ static int open_module(lua_State *L)
 static int make_storage(lua_State *L)
 {
     struct script *script = lua_touserdata(L, 1);
-    pra__lua_log log = {&script->f->logged, count_log};
+    pra__lua_log log = {&script->f->logged, count_log, NULL};
     lua_createtable(L, 0, 1);
     if (luaL_loadstring(L, script->text) != LUA_OK) {
         return lua_error(L);
