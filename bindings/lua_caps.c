@@ -36,12 +36,12 @@ static void end_call(pra__lua_meter *m, int cap)
 static int has_room(pra__lua_meter *m, size_t more)
 {
     if (!m->over && m->used <= m->ceiling && more <= m->ceiling - m->used) {
-        if (m->refused == more) {
-            m->refused = 0; /* Lua has collected garbage and asked again */
-        }
+        m->refused = 0;
         return 1;
     }
     if (!m->over) {
+        /* From 5.2 on Lua collects garbage and asks again before it gives up. */
+        m->in_vain |= LUA_VERSION_NUM == 501 || m->refused == more;
         m->refused = more;
         if (m->caller && ++m->refusals > PATIENCE) {
             end_call(m, PRA__LUA_MEMORY);
@@ -131,6 +131,7 @@ void pra__lua_meter_begin(lua_State *L, const pra__lua_caps *caps, pra__lua_call
     m->caps = *caps;
     m->left = caps->instructions;
     m->refused = m->refusals = 0;
+    m->in_vain = 0;
     m->where[0] = '\0';
     if (caps->memory && m->alloc) {
         m->ceiling = caps->memory < SIZE_MAX - m->used ? m->used + (size_t)caps->memory : SIZE_MAX;
@@ -146,7 +147,7 @@ int pra__lua_meter_end(pra__lua_call_meter *call)
     if (!m) {
         return PRA__LUA_WITHIN;
     }
-    int exceeded = m->over ? m->over : m->refused ? PRA__LUA_MEMORY : PRA__LUA_WITHIN;
+    int exceeded = m->over ? m->over : m->in_vain ? PRA__LUA_MEMORY : PRA__LUA_WITHIN;
     if (m->caps.instructions || m->over) {
         (void)lua_sethook(m->caller, call->hook, call->mask, call->count);
     }

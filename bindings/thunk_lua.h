@@ -45,8 +45,9 @@ typedef struct pra__lua_meter {
     lua_Alloc alloc; /* the state's own; NULL: its memory is not counted */
     void *alloc_ctx;
     size_t used, ceiling; /* bytes */
-    size_t refused;       /* bytes that were asked for in vain; 0 = none */
+    size_t refused;       /* bytes asked for last, if they were refused; else 0 */
     size_t refusals;
+    int in_vain;                 /* Lua has failed for want of memory */
     lua_State *caller;           /* where the call runs; NULL: no call, or none with caps */
     pra__lua_caps caps;          /* of the call */
     uint64_t left;               /* instructions */
