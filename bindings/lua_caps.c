@@ -147,7 +147,7 @@ int pra__lua_meter_end(pra__lua_call_meter *call)
     if (!m) {
         return PRA__LUA_WITHIN;
     }
-    int exceeded = m->over ? m->over : m->in_vain ? PRA__LUA_MEMORY : PRA__LUA_WITHIN;
+    int exceeded = m->over ? m->over : m->in_vain || m->refused ? PRA__LUA_MEMORY : PRA__LUA_WITHIN;
     if (m->caps.instructions || m->over) {
         (void)lua_sethook(m->caller, call->hook, call->mask, call->count);
     }
