@@ -50,14 +50,14 @@ def _sockets(pid):
 class Process:
     """One program, its output in a file, and the port it listens on."""
 
-    def __init__(self, name, argv, cwd, env=None, stdin=False):
+    def __init__(self, name, argv, cwd, env=None, stdin=False, pass_fds=()):
         self.name = name
         self.log = pathlib.Path(cwd) / f"{name}.log"
         with open(self.log, "ab") as out:
             self._child = subprocess.Popen(
                 [str(a) for a in argv], cwd=cwd, env={**os.environ, **{k: str(v) for k, v in (env or {}).items()}},
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
-                preexec_fn=_die_with_parent)
+                pass_fds=pass_fds, preexec_fn=_die_with_parent)
 
     def returncode(self):
         return self._child.poll()
