@@ -1,0 +1,183 @@
+-- SPDX-License-Identifier: Apache-2.0
+-- Write requests on their way to an upstream: decoded, changed, encoded again.
+local pra = require "prom_remote_api"
+local counters = require "prom_remote_api.nginx.counters"
+local exchanges = require "prom_remote_api.nginx.exchanges"
+local gate = require "prom_remote_api.nginx.gate"
+local shards = require "prom_remote_api.nginx.shards"
+local written = require "prom_remote_api.nginx.written"
+
+local filter = {}
+
+local KEY = "prom_remote_api" -- in ngx.ctx: what is known of the request
+
+local MESSAGES = {
+  { content_type = "application/x-protobuf", version = "0.1.0" },
+  { content_type = "application/x-protobuf;proto=io.prometheus.write.v2.Request", version = "2.0.0" },
+}
+
+---@class pra.nginx.Filter
+local Filter = {}
+Filter.__index = Filter
+
+-- The request with everything done to it that was asked for.
+local function transform(self, ctx, request)
+  local out = request
+  if self.relabel then out = assert(out:relabel(self.relabel)) end
+  local map = self.map
+  if map then
+    out = assert(out:map(function(labels, series) return map(labels, series, ctx) end))
+  end
+  return out
+end
+
+local function set_message_headers(version)
+  local message = MESSAGES[version]
+  ngx.req.set_header("Content-Type", message.content_type)
+  ngx.req.set_header("Content-Encoding", "snappy")
+  ngx.req.set_header("X-Prometheus-Remote-Write-Version", message.version)
+end
+
+-- For nginx' own proxy_pass behind access_by_lua. What nothing was asked of is passed on as it came.
+local function replace_body(self, state, out, version)
+  state.forwarded = written.counts(out)
+  if not self.changes and version == state.version then return end
+  state.encoded = true
+  set_message_headers(version)
+  ngx.req.set_body_data(assert(out:encode { version = version }))
+end
+
+-- The storage of the handler whose rules the filter follows.
+local function storage_of(self)
+  local storage = { histograms = true, exemplars = true }
+  function storage.write(ctx, request)
+    local state = ngx.ctx[KEY]
+    local out = transform(self, ctx, request)
+    state.version = request.version
+    state.received = written.counts(request)
+    state.empty = out.series_count == 0 and #out.metadata == 0
+    self.count("requests", 1)
+    self.count("series", request.series_count)
+    self.count("dropped_series", request.series_count - out.series_count)
+    if state.empty then
+      state.forwarded, state.written = written.counts(out), written.counts(out)
+      return
+    end
+    local version = self.upstream_version or request.version
+    self.count("forwarded_requests", 1)
+    if self.upstreams then
+      set_message_headers(version)
+      shards.forward(out, self.upstreams, version, state)
+    else
+      replace_body(self, state, out, version)
+    end
+  end
+  return storage
+end
+
+-- What the sender is to be told, from what the upstreams said; who is to send all again is told
+-- that nothing was written.
+local function written_headers(self, state, status)
+  if state.version ~= 2 or not state.forwarded then return nil end
+  if status == 429 or status >= 500 then return written.none() end
+  return written.headers(state.received, state.forwarded, state.written, self.count_dropped)
+end
+
+-- Checks and changes the request. Returns an exchange whose answer stands, and what came of it.
+local function process(self)
+  if self.gate then self.gate() end
+  local state = {}
+  ngx.ctx[KEY] = state
+  local x = self.pool:receive()
+  if x:status() ~= 204 and not state.forwarded then self.count("refused_requests", 1) end
+  return x, state
+end
+
+-- With upstreams, for content_by_lua: their verdict is there.
+local function answer(self)
+  local x, state = process(self)
+  ngx.ctx[KEY] = nil
+  return self.pool:send(x, written_headers(self, state, x:status()))
+end
+
+-- What nginx' proxy_pass is to be left to. What x says would be the answer if the upstream writes
+-- everything: where that is no plain success, it is kept for the filters of the answer.
+local function pass(self)
+  local x, state = process(self)
+  if not state.forwarded or state.empty then
+    ngx.ctx[KEY] = nil
+    return self.pool:send(x, written_headers(self, state, x:status()))
+  end
+  local status, headers, body = exchanges.answer(x)
+  self.pool:give(x)
+  if status ~= 204 and state.encoded then
+    self.count("refused_requests", 1)
+    ngx.log(ngx.WARN, "remote write, partly refused: ", body:match "^[^\n]*")
+    state.status, state.headers, state.body = status, headers, body
+  end
+end
+
+--- What stands in access_by_lua or, with upstreams, in content_by_lua.
+function Filter:__call()
+  if self.upstreams then return answer(self) end
+  return pass(self)
+end
+
+local function replace_answer(state)
+  ngx.status = state.status
+  for name, value in pairs(state.headers) do ngx.header[name] = value end
+  ngx.header["Content-Length"] = #state.body
+  state.replace = true
+end
+
+--- What stands in header_filter_by_lua beside access_by_lua: makes the upstream's headers those that
+--- the sender understands, and success a 400 if a part of the request was refused here already.
+function Filter:header_filter()
+  local state = ngx.ctx[KEY]
+  if not state or not state.forwarded then return end
+  local upstream = self.upstream_version or state.version
+  local ok = ngx.status >= 200 and ngx.status < 300
+  if state.version == 1 then
+    written.remove(ngx.header)
+  elseif upstream == 1 or ngx.header["X-Prometheus-Remote-Write-Samples-Written"] then
+    state.written = written.said(function(name) return ngx.header[name] end, state.forwarded, ok)
+    state.told = written_headers(self, state, ngx.status)
+  end
+  if ok and state.status then replace_answer(state) end
+  for name, value in pairs(state.told or {}) do ngx.header[name] = value end
+end
+
+--- What stands in body_filter_by_lua beside header_filter.
+function Filter:body_filter()
+  local state = ngx.ctx[KEY]
+  if not state or not state.replace then return end
+  ngx.arg[1] = ngx.arg[2] and state.body or nil
+end
+
+local function check(opts)
+  if opts.upstream_version and not MESSAGES[opts.upstream_version] then
+    error("upstream_version is 1 or 2", 3)
+  end
+  if opts.upstreams and #opts.upstreams == 0 then error("upstreams is an empty list", 3) end
+end
+
+--- A filter; see nginx.lua.
+function filter.new(opts)
+  check(opts)
+  local self = setmetatable({
+    map = opts.map, upstream_version = opts.upstream_version, upstreams = opts.upstreams,
+    count_dropped = opts.count_dropped ~= false, count = counters.over(opts.metrics),
+    changes = opts.relabel ~= nil or opts.map ~= nil,
+    gate = opts.tenant and gate.new(opts.tenant),
+  }, Filter)
+  if opts.relabel then self.relabel = assert(pra.relabel(opts.relabel)) end
+  local handler = assert(pra.handler {
+    storage = storage_of(self), limits = opts.limits,
+    tenant_header = opts.tenant and opts.tenant.header,
+    log = function(text) ngx.log(ngx.ERR, "remote write filter: ", text) end,
+  })
+  self.pool = exchanges.pool(handler, "write")
+  return self
+end
+
+return filter
