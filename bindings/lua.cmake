@@ -87,7 +87,7 @@ endif()
 string(REPLACE . "" short ${PRA_LUA_HOST})
 set(text)
 foreach(module IN LISTS lua_modules)
-  if(module MATCHES "/(ffi|nginx|cdef)[^/]*$")
+  if(module MATCHES "/(ffi|nginx|cdef)")
     continue() # of LuaJIT
   endif()
   set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${lua_source}/${module})
