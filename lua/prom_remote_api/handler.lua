@@ -76,15 +76,19 @@ local function going(go, message, code)
   return go == core.OK
 end
 
---- Begins a request { method (default POST), target, headers (names to strings), remote_addr, user },
---- ending the one before. true: feed the body; false: the answer stands already.
+local endpoints = { write = 1, read = 2 } -- PRA_ENDPOINT_…
+
+--- Begins a request { method (default POST), target, headers (names to strings), remote_addr, user,
+--- endpoint ("write", "read"; default: by the path) }, ending the one before. true: feed the body;
+--- false: the answer stands already.
 ---@param request table
 ---@return boolean? go
 ---@return string? message
 ---@return integer? code
 function Exchange:begin(request)
   return going(self.core:begin(request.method or "POST", request.target or "/",
-    request.headers or {}, request.remote_addr or "", request.user or "", core.ENDPOINT_AUTO))
+    request.headers or {}, request.remote_addr or "", request.user or "",
+    endpoints[request.endpoint] or core.ENDPOINT_AUTO))
 end
 
 --- Adds a piece of the body. true: more may come; false: the answer stands.

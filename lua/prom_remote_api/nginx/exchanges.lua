@@ -77,6 +77,13 @@ local function broken(message)
   return exchanges.refuse(503, message)
 end
 
+-- The queries of a read, each in a light thread.
+local function spawn(tasks)
+  local threads = {}
+  for i, task in ipairs(tasks) do threads[i] = ngx.thread.spawn(task) end
+  for i in ipairs(tasks) do ngx.thread.wait(threads[i]) end
+end
+
 --- Reads and checks the request and asks the storage, if it is to be asked. Returns an exchange whose
 --- answer stands. Until the body is there no exchange is held: a slow sender costs no more than nginx'
 --- buffers. What the head says already is answered without the body (413, 415 and the like).
@@ -94,7 +101,7 @@ function Pool:receive()
   go, message = x:begin(request)
   if go then go, message = feed(x) end
   if go then go, message = x:end_body() end
-  if go then go, message = x:run() end
+  if go then go, message = x:run(spawn) end
   if go == nil and x:status() == 0 then
     self:give(x)
     return broken(message)

@@ -5,20 +5,6 @@ local exchanges = require "prom_remote_api.nginx.exchanges"
 
 local handler = {}
 
--- Calls task(i) for i of 1 to n, each in a light thread, and returns when all have ended; raises
--- what one of them raised.
-local function parallel(n, task)
-  if n == 1 then return task(1) end
-  local threads = {}
-  for i = 1, n do threads[i] = assert(ngx.thread.spawn(pcall, task, i)) end
-  local first
-  for i = 1, n do
-    local alive, ok, why = ngx.thread.wait(threads[i])
-    if not (alive and ok) then first = first or why or ok end
-  end
-  if first then error(first, 0) end
-end
-
 local function go_on() end
 
 -- A write is finished even if its sender has gone: half a write helps nobody.
@@ -34,7 +20,7 @@ end
 --- A function for content_by_lua; see nginx.lua.
 function handler.new(opts)
   local all = setmetatable({
-    storage = guarded(opts.storage or error("a storage is missing", 3)), parallel = parallel,
+    storage = guarded(opts.storage or error("a storage is missing", 3)),
     log = opts.log or function(text) ngx.log(ngx.ERR, "remote storage: ", text) end,
   }, { __index = opts })
   local pool = exchanges.pool(assert(pra.handler(all)), opts.endpoint)
