@@ -208,6 +208,15 @@ class LuaReceiver(Receiver):
 
 LUA_STORAGES = {f"lua_{name}_{host}": (name, host) for host in ("serve", "pra")
                 for name in ("memory", "sqlite", "redis", "relay")}
+
+
+def _nginx(processes, workdir):
+    """The backend in Lua inside nginx, as its example has it."""
+    sys.path.append(str(ROOT / "tests" / "nginx"))
+    from nginx import Nginx, example
+    return Nginx(processes, workdir, example("backend"))
+
+
 BUNDLED = {f"{name}_{host}": (name, host) for host in ("serve", "uvicorn")
            for name in ("memory", "sqlite", "duckdb", "parquet", "fanout", "relay")}
 RECEIVERS = {
@@ -222,6 +231,7 @@ RECEIVERS = {
     "python_histograms": _histograms_in_python,
     "lua_histograms": _serve(lambda workdir: f"lua:{ROOT}/lua/examples/histograms_backend.lua",
                              BUILD / "lua" / "5.4" / "prom_remote_api" / "core.so"),
+    "nginx": _nginx,
     **{key: lambda processes, workdir, of=of: BundledReceiver(processes, workdir, *of)
        for key, of in BUNDLED.items()},
     **{key: lambda processes, workdir, of=of: LuaReceiver(processes, workdir, *of)

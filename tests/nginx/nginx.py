@@ -49,6 +49,15 @@ def _installation():
     return program, modules, prefix / "share" / "lua" / "5.1", libraries
 
 
+def example(name, *upstreams):
+    """lua/examples/nginx/name.conf, with ports to be chosen, and with upstreams (ports) of the test's."""
+    text = (ROOT / "lua" / "examples" / "nginx" / f"{name}.conf").read_text()
+    for i, port in enumerate(upstreams):
+        text = text.replace(f"127.0.0.1:{9201 + i}", f"127.0.0.1:{port}")
+    assert "listen 127.0.0.1:9210;" in text
+    return text.replace("127.0.0.1:9210", "127.0.0.1:PORT")
+
+
 class Nginx:
     """nginx with what stands in http {}; PORT and PORT2 … in it become ports that are free."""
 
