@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Child processes that never outlive the test, and waiting without sleeping for a fixed time."""
 
+import contextlib
 import ctypes
 import os
 import pathlib
@@ -88,7 +89,10 @@ class Process:
         self._child.communicate(b"\n")
 
     def kill(self):
-        """kill -9."""
+        """kill -9, also for the children."""
+        with contextlib.suppress(OSError):  # one of them has ended by itself
+            for pid in [*_family(self._child.pid)]:
+                os.kill(pid, signal.SIGKILL)
         self._child.kill()
         self._child.wait()
 

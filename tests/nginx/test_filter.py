@@ -327,7 +327,7 @@ def test_what_is_counted(serve, upstream):
     ("upstream_version = 3", "upstream_version is 1 or 2"),
     ("upstreams = {}", "upstreams is an empty list"),
     ('relabel = { { action = "explode" } }', "explode"),
-    ('relabel = { { action = "drop", regex = "(" } }', "regex|pattern"),
+    ('relabel = { { action = "drop", regex = "(" } }', "regular expression"),
     ("limits = { max_fun = 1 }", "no such limit: max_fun"),
     ('metrics = "nowhere"', "no lua_shared_dict nowhere"),
 ])

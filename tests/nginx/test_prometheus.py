@@ -131,7 +131,7 @@ def test_what_relabelling_promised(processes, tmp_path, targets, send, mapped):
         dropped += labels is None
         if labels:
             expected[json.dumps(labels, sort_keys=True)] = row
-    assert len(expected) > 100 and dropped > 5
+    assert len(expected) > 40 and dropped
     reader = scenario.start_reader(processes, tmp_path, receiver, program=program)
     got = native.normal(reader.query(EVERYTHING, when))[1]
     assert got.keys() == expected.keys()
