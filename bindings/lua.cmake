@@ -50,7 +50,7 @@ function(pra_lua_for version)
 
   add_library(pra_lua${version} MODULE $<TARGET_OBJECTS:${objects}>)
   target_link_libraries(pra_lua${version} PRIVATE pra_server_static pra_static Threads::Threads)
-  # It stays loaded when a state is closed: RE2 keeps what it made once.
+  # Like libpra, it stays when the state that loaded it is closed.
   target_link_options(pra_lua${version} PRIVATE -Wl,--exclude-libs,ALL -Wl,-z,nodelete)
   set_target_properties(pra_lua${version} PROPERTIES PREFIX "" OUTPUT_NAME core LINKER_LANGUAGE CXX
     LIBRARY_OUTPUT_DIRECTORY ${lua_build}/${version}/prom_remote_api)
@@ -76,6 +76,10 @@ if(5.1 IN_LIST built) # for LuaJIT's FFI
   file(MAKE_DIRECTORY ${lua_build}/5.1/prom_remote_api)
   file(CREATE_LINK ${PROJECT_BINARY_DIR}/core/libpra.so ${lua_build}/5.1/prom_remote_api/libpra.so SYMBOLIC)
   add_dependencies(pra_lua pra)
+  set(folder ${PRA_LUA_LIB_DIR}/5.1/prom_remote_api)
+  file(RELATIVE_PATH target /${folder} /${CMAKE_INSTALL_LIBDIR}/libpra.so.0)
+  file(CREATE_LINK ${target} ${CMAKE_CURRENT_BINARY_DIR}/lua/libpra.so SYMBOLIC)
+  install(FILES ${CMAKE_CURRENT_BINARY_DIR}/lua/libpra.so DESTINATION ${folder})
   include(lua_ffi.cmake)
 endif()
 

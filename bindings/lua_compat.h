@@ -81,11 +81,11 @@ static inline int pra__lua_absindex(lua_State *L, int index)
 #define lua_absindex pra__lua_absindex
 
 /* Needs a free slot on the stack, and one more in 5.1 to set. */
-static inline void pra__lua_rawgetp(lua_State *L, int index, const void *key)
+static inline int pra__lua_rawgetp(lua_State *L, int index, const void *key)
 {
     index = lua_absindex(L, index);
     lua_pushlightuserdata(L, (void *)(uintptr_t)key);
-    (void)lua_rawget(L, index);
+    return lua_rawget(L, index);
 }
 
 static inline void pra__lua_rawsetp(lua_State *L, int index, const void *key)

@@ -314,6 +314,10 @@ PRA_LONG_CALL(Server::stop);
             opts.listen_cstr = &listen;
             opts.listen_count = 1;
         }
+#if defined(SWIGLUA)
+        /* A script may nest 200 calls in C: before 5.4 each of string.gsub has a buffer of 8 KiB. */
+        opts.stack_bytes = UINT64_C(4) << 20;
+#endif
         opts.workers = workers;
         opts.max_connections = max_connections;
         opts.description_cstr = description;

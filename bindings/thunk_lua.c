@@ -160,9 +160,10 @@ static int add_traceback(lua_State *L)
 /* An error that passed through a coroutine has lost its status: the text is all there is. */
 static int is_memory_error(lua_State *L, int status)
 {
-    static const char text[] = "not enough memory";
+    static const char text[] = "not enough memory", of_buffer[] = ": not enough memory for buffer";
     const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "";
-    return status == LUA_ERRMEM || strncmp(message, text, sizeof text - 1) == 0;
+    return status == LUA_ERRMEM || strncmp(message, text, sizeof text - 1) == 0 ||
+           strstr(message, of_buffer) != NULL; /* what 5.3 says with a position before it */
 }
 
 /* What the storage decided: fields code, status, after, message of the table on top. */

@@ -52,6 +52,10 @@ local function recurse(n) return 1 + recurse(n + 1) end
 
 local function recurse_in_c(s) return (s:gsub(".", recurse_in_c)) end
 
+-- From Lua 5.3 on; before it, the iterators below are the only coroutines.
+local iterating = false
+local yieldable = coroutine.isyieldable or function() return iterating end
+
 -- name → what is raised and what comes of it
 local failures = {
   ["a string"] = { function() error("it broke") end, 500, log = "it broke" },
@@ -64,14 +68,16 @@ local failures = {
     error(setmetatable({}, { __tostring = function() error("x") end }))
   end, 500, log = "" },
   ["nil"] = { function() error(nil) end, 500, log = "nil value" },
-  ["a mistake of the script"] = { function() local t; return t.x end, 500, log = "attempt to index a nil value" },
+  ["a mistake of the script"] = { function() local t; return t.x end, 500, log = "attempt to index" },
   ["endless recursion"] = { function() return recurse(1) end, 500, log = "stack overflow" },
-  ["endless recursion through C"] = { function() return recurse_in_c("a") end, 500, log = "stack overflow" },
+  -- LuaJIT itself does not survive it
+  ["endless recursion through C"] = not jit
+    and { function() return recurse_in_c("a") end, 500, log = "stack overflow" } or nil,
   ["a yield"] = { function()
-    if not coroutine.isyieldable() then coroutine.yield() end
+    if not yieldable() then coroutine.yield() end
     error("attempt to yield")
   end, 500, log = "attempt to yield" },
-  ["out of memory"] = { function() return io.open("/dev/null"):read(2 ^ 46) end, 503, "ran out of memory", log = "not enough memory" },
+  ["out of memory"] = { wire.exhaust, 503, "ran out of memory", log = "not enough memory" },
   ["reject"] = { function() error(pra.reject "go away") end, 400, "go away" },
   ["reject with a status"] = { function() error(pra.reject { "no such tenant", status = 404 }) end, 404, "no such tenant" },
   ["retry"] = { function() error(pra.retry "busy") end, 503, "busy" },
@@ -91,6 +97,7 @@ for place, p in pairs(places) do
         local logged, broken = {}, true
         local entry, request, wrap = p[1], p[2], p[3]
         local failing = wrap(f[1])
+        iterating = place:find("coroutine as iterator") ~= nil
         local handler = assert(pra.handler {
           storage = { [entry] = function(...) if broken then return failing(...) end end },
           log = function(text) logged[#logged + 1] = text end,
@@ -187,7 +194,7 @@ describe("wrong answers of process_query", function()
     ["a label that is a number"] = { { labels = { a = 1 }, timestamps = { 1 }, values = { 1 } } },
     ["a list of labels"] = { { labels = { "a", "b" }, timestamps = { 1 }, values = { 1 } } },
     ["a label without name"] = { { labels = { [""] = "b" }, timestamps = { 1 }, values = { 1 } } },
-    ["a label that is not UTF-8"] = { { labels = { a = "\xff" }, timestamps = { 1 }, values = { 1 } } },
+    ["a label that is not UTF-8"] = { { labels = { a = "\255" }, timestamps = { 1 }, values = { 1 } } },
   }
   for name, answer in pairs(wrong) do
     it("are a 500: " .. name, function()

@@ -191,7 +191,7 @@ describe("an answer with histograms", function()
   it("streams", function()
     local handler = assert(pra.handler { storage = { process_query = function() return { series } end } })
     local request = wire.read { { start_ms = 0, end_ms = 10000, matchers = { { "=", "__name__", "up" } } } }
-    request.body = wire.compress(wire.uncompress(request.body) .. "\x10\x01")
+    request.body = wire.compress(wire.uncompress(request.body) .. "\016\001")
     local status, headers, body = handler:request(request)
     assert.equal(200, status)
     assert.matches("^application/x%-streamed%-protobuf", headers["content-type"])

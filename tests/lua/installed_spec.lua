@@ -16,8 +16,9 @@ describe("the installed package", function()
       print(pra.version, (handler:request { method = "GET", target = "/write" }))
     ]])
     code, output = program.run((
-      "LUA_PATH='%s/share/lua/%s/?.lua;%s/share/lua/%s/?/init.lua;;' LUA_CPATH='%s/lib/lua/%s/?.so;;' %s %s")
-      :format(prefix, version, prefix, version, prefix, version, os.getenv("PRA_LUA_PROGRAM"), script))
+      "LUA_PATH='%s/share/lua/%s/?.lua;%s/share/lua/%s/?/init.lua;%s/tests/lua/?.lua;;' LUA_CPATH='%s/lib/lua/%s/?.so;;' %s %s")
+      :format(prefix, version, prefix, version, os.getenv("PRA_ROOT"), prefix, version, os.getenv("PRA_LUA_PROGRAM"),
+        script))
     assert.equal(0, code, output)
     assert.matches("^%d+%.%d+%.%d+\t405\n", output)
   end)

@@ -35,7 +35,7 @@ describe("nothing stays behind", function()
     ["a wrong series"] = { read_request, { process_query = function() return { { labels = {} } } end } },
     ["a reject"] = { write_request, { write = function() error(pra.reject "x") end } },
     ["a retry"] = { read_request, { read = function() return nil, pra.retry "x" end } },
-    ["out of memory"] = { write_request, { write = function() return io.open("/dev/null"):read(2 ^ 46) end } },
+    ["out of memory"] = { write_request, { write = wire.exhaust } },
     ["a request refused before the storage"] = { { target = "/" }, { write = quiet } },
   }
   for name, way in pairs(ways) do
@@ -49,7 +49,8 @@ describe("nothing stays behind", function()
       end
       local before, registry = many(100), registry_size()
       local after = many(2000)
-      assert.is_true(after - before < 4, ("%.1f KiB more"):format(after - before))
+      -- LuaJIT keeps what it compiles: there it is below 32 bytes a request.
+      assert.is_true(after - before < (jit and 60 or 4), ("%.1f KiB more"):format(after - before))
       assert.equal(registry, registry_size())
     end)
   end
@@ -214,6 +215,8 @@ describe("who calls whom", function()
       local status = handler:request(write_request)
       if status ~= 204 then error("stopped") end
     end } })
+    collectgarbage() -- Lua gives up on finalizers that come up where the stack overflows
+    collectgarbage()
     assert.equal(500, (handler:request(write_request)))
   end)
 

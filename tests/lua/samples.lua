@@ -27,11 +27,6 @@ for _, bits in ipairs { "8000000000000000", "0000000000000000", "000000000000000
   samples.odd[#samples.odd + 1] = from_bits(bits)
 end
 
-local function digits(time)
-  if type(time) == "string" then return time end
-  return (math.type and "%d" or "%.0f"):format(time)
-end
-
 --- Series up{job}.
 function samples.up(job, timestamps, values)
   return { labels = { __name__ = "up", job = job }, timestamps = timestamps, values = values }
@@ -44,7 +39,7 @@ function samples.key(job) return pra.key { __name__ = "up", job = job } end
 function samples.lines(...)
   local list = {}
   for i = 1, select("#", ...), 2 do
-    list[#list + 1] = digits((select(i, ...))) .. " " .. to_bits((select(i + 1, ...)))
+    list[#list + 1] = wire.digits((select(i, ...))) .. " " .. to_bits((select(i + 1, ...)))
   end
   return table.concat(list, "\n")
 end
@@ -64,7 +59,7 @@ function samples.read(handler, matchers, first, last, tenant)
   for _, series in ipairs(wire.read_response(wire.uncompress(body))[1]) do
     local list, key = {}, pra.key(series.labels)
     for i, time in ipairs(series.timestamps) do
-      list[i] = digits(time) .. " " .. to_bits(series.values[i])
+      list[i] = wire.digits(time) .. " " .. to_bits(series.values[i])
     end
     if found[key] then error("a series twice", 2) end
     found[key] = table.concat(list, "\n")

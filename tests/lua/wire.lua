@@ -2,8 +2,22 @@
 -- Messages and snappy blocks for the tests, written without the library under test.
 local bits = require "wire_bits"
 
--- int64(digits): the integer as the module gives it; double(number), read_double(bytes): all bits.
-local wire = { int64 = bits.int64, double = bits.double, read_double = bits.read_double }
+-- double(number), read_double(bytes): all bits.
+local wire = { double = bits.double, read_double = bits.read_double }
+
+-- LuaJIT's int64_t or uint64_t, in the face that gives them, of a string of digits.
+local function wide(integer, ending)
+  if type(integer) ~= "string" or os.getenv("PRA_LUA_FACE") ~= "ffi" then return integer end
+  return loadstring("return " .. integer .. ending)()
+end
+
+--- The integer as the module gives it.
+function wire.int64(digits) return wide(bits.int64(digits), "LL") end
+
+--- The same of one above 2^63-1.
+function wire.uint64(digits) return wide(digits, "ULL") end
+
+wire.exhaust = require "exhaust"
 wire.max, wire.min = wire.int64 "9223372036854775807", wire.int64 "-9223372036854775808"
 
 -- LuaJIT makes one NaN of all that come from C; of the others it can have the positive ones.
@@ -16,12 +30,18 @@ if rawget(_G, "jit") and has_ffi then
   end
 end
 
+--- The decimal digits of what int64 gives.
+function wire.digits(integer)
+  if type(integer) == "number" and not math.type then return ("%.0f"):format(integer) end
+  return (tostring(integer):match("^-?%d+"))
+end
+
 --- Whether numbers say that they are integers, as from Lua 5.3 on.
 wire.has_integers = math.type ~= nil
 
 ---- protocol buffers
 
-local varint = bits.varint
+local function varint(integer) return bits.varint(type(integer) == "number" and integer or wire.digits(integer)) end
 local function int(field, value) return varint(field * 8) .. varint(value) end
 local function bytes(field, value) return varint(field * 8 + 2) .. varint(#value) .. value end
 local function double(field, value) return varint(field * 8 + 1) .. bits.double(value) end
@@ -132,7 +152,7 @@ function wire.fields(message)
   local function read_varint()
     local value
     value, at = bits.read_varint(message, at)
-    return value
+    return wide(value, "LL")
   end
   return function()
     if at > #message then return nil end

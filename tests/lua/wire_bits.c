@@ -100,12 +100,23 @@ static int read_double(lua_State *L)
     return 1;
 }
 
+/* exhaust(): raises "not enough memory". */
+static int exhaust(lua_State *L)
+{
+    (void)lua_newuserdata(L, (size_t)1 << 46);
+    return 0;
+}
+
 __attribute__((visibility("default"))) int luaopen_wire_bits(lua_State *L);
 int luaopen_wire_bits(lua_State *L)
 {
-    static const luaL_Reg functions[] = {{"int64", to_int64},          {"varint", varint},
-                                         {"read_varint", read_varint}, {"double", pack_double},
-                                         {"read_double", read_double}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"int64", to_int64},
+                                         {"varint", varint},
+                                         {"read_varint", read_varint},
+                                         {"double", pack_double},
+                                         {"read_double", read_double},
+                                         {"exhaust", exhaust},
+                                         {NULL, NULL}};
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name; f++) {
         lua_pushcfunction(L, f->func);
