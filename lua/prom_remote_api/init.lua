@@ -104,12 +104,17 @@ local requests = require "prom_remote_api.requests"
 local verdicts = require "prom_remote_api.verdicts"
 
 ---@class pra
+---@field version string
+---@field face "swig"|"ffi"
+---@field stale_nan number the value that ends a series; compare with is_stale, not with ==
+---@field is_stale fun(value: number): boolean whether it is that value
+---@field key fun(labels: pra.Labels, tenant: string?): string one string for one set of labels
 local pra = {
   version = core.version(),
-  face = core.face,           -- "swig" or "ffi"
-  stale_nan = core.stale_nan, -- the value that ends a series; compare with is_stale, not with ==
-  is_stale = core.is_stale,   -- is_stale(value)
-  key = core.key,             -- key(labels [, tenant]): one string for one set of labels
+  face = core.face,
+  stale_nan = core.stale_nan,
+  is_stale = core.is_stale,
+  key = core.key,
   buckets = require "prom_remote_api.buckets",
   reject = verdicts.reject,
   retry = verdicts.retry,

@@ -5,7 +5,8 @@ local failure = require "prom_remote_api.failure"
 local options = require "prom_remote_api.options"
 
 local requests = {}
-local Request, Series = core.Request, core.Series
+local Request = core.Request ---@class pra.Request
+local Series = core.Series ---@class pra.Series
 
 --- A request from the body of an HTTP request. Options: version (1), compressed (true: a block of
 --- snappy), limits, integers. It is as it was sent: labels may be unsorted or invalid; a handler
