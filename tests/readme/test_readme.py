@@ -20,7 +20,8 @@ from snippets import ROOT, only, snippets
 
 PORT = 9201
 KINDS = ("serve", "prometheus.yml", "prometheus", "console", "current.yml", "current", "web.yml",
-         "certificate", "door", "door.yml", "c", "python", "python asgi", "python columns", "pypi", "lua")
+         "certificate", "door", "door.yml", "c", "python", "python asgi", "python columns", "pypi", "lua first",
+         "lua")
 
 
 def test_every_snippet_says_how_it_is_run():
@@ -183,6 +184,19 @@ def test_script(processes, tmp_path, language):
     assert process.port() == PORT
     write_and_read_one()
     process.stop()
+
+
+def test_lua_first(processes, tmp_path):
+    interpreter, _ = receivers.script("lua")
+    text = only("lua first").text
+    assert text.count("\n") == 5
+    (tmp_path / "first.lua").write_text(text)
+    process = processes.start("script", [interpreter, "first.lua"], cwd=tmp_path,
+                              env=receivers.interpreter_env())
+    assert process.port() == PORT
+    write_one()
+    assert process.stop() == 0
+    assert "readme\t42.5" in process.text()
 
 
 def start_python(processes, folder, how, page="README.md", arguments=("snippet.py",)):
