@@ -357,6 +357,106 @@ static void ask_read(struct input in)
     pra_handler_free(handler);
 }
 
+/* ---- relabelling */
+
+static uint64_t get_u64(struct input *in)
+{
+    const uint64_t low = get_u32(take(in, 4).at);
+    return low | (uint64_t)get_u32(take(in, 4).at) << 32;
+}
+
+/* Action, number of source labels, these, separator, regex, target, replacement, modulus. */
+static void take_rule(struct input *in, pra_relabel_rule *rule, pra_str *sources)
+{
+    need(pra_relabel_rule_init(rule, sizeof(*rule)));
+    rule->action = pra_relabel_action(str_of(take_part(in)));
+    rule->source_labels = sources;
+    rule->source_label_count = take_byte(in);
+    for (size_t i = 0; i < rule->source_label_count; i++)
+        sources[i] = str_of(take_part(in));
+    rule->separator = str_of(take_part(in));
+    rule->regex = str_of(take_part(in));
+    rule->target_label = str_of(take_part(in));
+    rule->replacement = str_of(take_part(in));
+    rule->modulus = get_u64(in);
+}
+
+static void print_hex(pra_str s)
+{
+    for (size_t i = 0; i < s.len; i++)
+        print(reply, "%02x", (unsigned char)s.ptr[i]);
+}
+
+static int same_label(const pra_columns *c, const pra_label_span *span, const pra_label *label)
+{
+    return span->name.len == label->name.len && span->value.len == label->value.len &&
+           memcmp(c->base + span->name.off, label->name.ptr, label->name.len) == 0 &&
+           memcmp(c->base + span->value.off, label->value.ptr, label->value.len) == 0;
+}
+
+/* Series with these labels, relabelled in a request, become the same; most findings about the
+ * second are remembered from the first. */
+static void relabel_twice(const pra_relabel *relabel, const pra_label *labels, size_t count,
+                          const pra_label *left, size_t left_count, int dropped)
+{
+    pra_write_request *in = NULL, *out = NULL;
+    pra_columns c = {.size = sizeof(c)};
+    uint64_t gone;
+    int named = 0;
+    for (size_t i = 0; i < left_count; i++)
+        named |= left[i].name.len == 8 && memcmp(left[i].name.ptr, "__name__", 8) == 0;
+    need(pra_write_request_new(NULL, &in));
+    need(pra_write_request_new(NULL, &out));
+    for (int i = 0; i < 2; i++)
+        need(pra_write_request_add_series(in, labels, count));
+    need(pra_write_request_relabel(in, relabel, out, &gone, NULL));
+    need(pra_write_request_columns(out, &c));
+    if (gone != (named && !dropped ? 0 : 2) || c.series_count != 2 - gone ||
+        c.label_count != c.series_count * left_count)
+        abort();
+    for (size_t i = 0; i < c.label_count; i++)
+        if (!same_label(&c, &c.labels[i], &left[i % left_count]))
+            abort();
+    pra_write_request_free(in);
+    pra_write_request_free(out);
+}
+
+/* l: number of rules, these, number of labels, names and values; "dropped", or a line per label */
+static void ask_relabel(struct input in)
+{
+    pra_relabel_rule rules[8];
+    pra_str sources[8][8];
+    pra_label labels[32];
+    const pra_label *left = NULL;
+    size_t left_count = 0, count = take_byte(&in);
+    pra_relabel *relabel = NULL;
+    pra_arena *arena = NULL;
+    pra_error err = {0};
+    for (size_t i = 0; i < count; i++)
+        take_rule(&in, &rules[i], sources[i]);
+    if (!outcome(pra_relabel_new(NULL, rules, count, NULL, &relabel, &err), &err))
+        return;
+    count = take_byte(&in);
+    for (size_t i = 0; i < count; i++) {
+        labels[i].name = str_of(take_part(&in));
+        labels[i].value = str_of(take_part(&in));
+    }
+    need(pra_arena_new(NULL, 0, &arena));
+    int rc = pra_relabel_labels(relabel, labels, count, arena, &left, &left_count, &err);
+    need(rc);
+    relabel_twice(relabel, labels, count, left, left_count, rc == PRA_DONE);
+    if (rc == PRA_DONE)
+        print(reply, "dropped\n");
+    for (size_t i = 0; i < left_count; i++) {
+        print_hex(left[i].name);
+        print(reply, " ");
+        print_hex(left[i].value);
+        print(reply, "\n");
+    }
+    pra_arena_free(arena);
+    pra_relabel_free(relabel);
+}
+
 /* ---- questions */
 
 static int read_exactly(void *to, size_t len)
@@ -396,7 +496,7 @@ static void answer(struct input in)
         void (*ask)(struct input in);
     } questions[] = {{'d', ask_decode},   {'e', ask_encode}, {'q', ask_read_request},
                      {'h', ask_validate}, {'a', ask_answer}, {'s', ask_stream},
-                     {'w', ask_write},    {'r', ask_read}};
+                     {'w', ask_write},    {'r', ask_read},   {'l', ask_relabel}};
     char what = (char)take_byte(&in);
     for (size_t i = 0; i < sizeof(questions) / sizeof(questions[0]); i++)
         if (questions[i].what == what) {

@@ -62,18 +62,28 @@ static pra_span copy_str(struct pra__copier *k, pra_str s)
 
 /* ---- labels */
 
-int pra__copy_begin(struct pra__copier *k, size_t labels, size_t bytes)
+int pra__copy_begin(struct pra__copier *k, size_t index, size_t labels, size_t bytes)
 {
     struct pra__columns *c = &k->to->cols;
-    if (labels > UINT32_MAX - c->col[PRA__COL_LABELS].len)
+    struct pra__column *column = &c->col[PRA__COL_LABELS];
+    int rc = PRA_OK;
+    if (k->count && index != k->first + k->count)
+        rc = pra__copy_flush(k);
+    if (labels > UINT32_MAX - column->len)
         return PRA_ERR_MEMORY_BUDGET;
-    int rc =
-        pra__columns_reserve(c, PRA__COL_LABEL_OFFSETS, PRA__COL_HISTOGRAM_OFFSETS, c->series + 2);
+    if (rc == PRA_OK)
+        rc = pra__columns_reserve(c, PRA__COL_LABEL_OFFSETS, PRA__COL_HISTOGRAM_OFFSETS,
+                                  c->series + 2);
     if (rc == PRA_OK)
         rc = pra__columns_room(c, PRA__COL_LABELS, labels);
     if (rc == PRA_OK && bytes)
         rc = pra__write_room_for_text(c, bytes);
-    return rc ? rc : pra__columns_mark_series(c);
+    if (rc)
+        return rc;
+    if (k->count == 0)
+        k->first = index;
+    PRA__COLUMN(uint32_t, c, PRA__COL_LABEL_OFFSETS)[c->series] = (uint32_t)column->len;
+    return PRA_OK;
 }
 
 void pra__copy_label(struct pra__copier *k, pra_str name, pra_str value)
@@ -84,25 +94,58 @@ void pra__copy_label(struct pra__copier *k, pra_str name, pra_str value)
     out->value = copy_str(k, value);
 }
 
-/* ---- data */
+void pra__copy_own_labels(struct pra__copier *k, size_t index)
+{
+    struct pra__column *col = &k->to->cols.col[PRA__COL_LABELS];
+    const uint32_t shift = k->shift;
+    const size_t start = k->from->label_offsets[index];
+    const size_t count = k->from->label_offsets[index + 1] - start;
+    const pra_label_span *from = k->from->labels + start;
+    pra_label_span *out = (pra_label_span *)col->data + col->len;
+    for (size_t i = 0; i < count; i++)
+        out[i] = (pra_label_span){{from[i].name.off + shift, from[i].name.len},
+                                  {from[i].value.off + shift, from[i].value.len}};
+    col->len += count;
+}
 
-static int copy_samples(struct pra__copier *k, size_t index)
+void pra__copy_end(struct pra__copier *k)
+{
+    k->count++;
+    k->to->cols.series++;
+}
+
+/* ---- data, of a run of series */
+
+/* The offsets of the run in one column, which began at before in what it is copied to. */
+static void copy_offsets(struct pra__copier *k, enum pra__column_id id, const uint32_t *from,
+                         size_t before)
+{
+    struct pra__columns *c = &k->to->cols;
+    uint32_t *to = PRA__COLUMN(uint32_t, c, id) + c->series - k->count;
+    const uint32_t shift = (uint32_t)before - from[0];
+    for (size_t i = 0; i < k->count; i++)
+        to[i] = from[i] + shift;
+}
+
+static int copy_samples(struct pra__copier *k)
 {
     const pra_columns *from = k->from;
-    const size_t start = from->sample_offsets[index];
-    const size_t count = from->sample_offsets[index + 1] - start;
+    const uint32_t *offsets = from->sample_offsets + k->first;
+    const size_t start = offsets[0], count = offsets[k->count] - start;
     const int64_t *starts = from->start_timestamps_ms;
+    copy_offsets(k, PRA__COL_SAMPLE_OFFSETS, offsets, k->to->cols.col[PRA__COL_TIMESTAMPS].len);
     if (count == 0)
         return PRA_OK;
     return pra_write_request_add_samples(k->to, from->timestamps_ms + start, from->values + start,
                                          starts ? starts + start : NULL, count);
 }
 
-static int copy_histograms(struct pra__copier *k, size_t index)
+static int copy_histograms(struct pra__copier *k)
 {
-    const uint32_t *offsets = k->from->histogram_offsets + index;
+    const uint32_t *offsets = k->from->histogram_offsets + k->first;
     int rc = PRA_OK;
-    for (size_t i = offsets[0]; rc == PRA_OK && i < offsets[1]; i++)
+    copy_offsets(k, PRA__COL_HISTOGRAM_OFFSETS, offsets, k->to->cols.col[PRA__COL_HISTOGRAMS].len);
+    for (size_t i = offsets[0]; rc == PRA_OK && i < offsets[k->count]; i++)
         rc = pra_write_request_add_histogram(k->to, k->from, i);
     return rc;
 }
@@ -137,11 +180,13 @@ static int copy_exemplar(struct pra__copier *k, size_t i)
     return PRA_OK;
 }
 
-static int copy_exemplars(struct pra__copier *k, size_t index)
+static int copy_exemplars(struct pra__copier *k)
 {
-    const uint32_t *offsets = k->from->exemplar_offsets + index;
+    const uint32_t *offsets = k->from->exemplar_offsets + k->first;
     int rc = PRA_OK;
-    for (size_t i = offsets[0]; rc == PRA_OK && i < offsets[1]; i++)
+    copy_offsets(k, PRA__COL_EXEMPLAR_OFFSETS, offsets,
+                 k->to->cols.col[PRA__COL_EXEMPLAR_TIMESTAMPS].len);
+    for (size_t i = offsets[0]; rc == PRA_OK && i < offsets[k->count]; i++)
         rc = copy_exemplar(k, i);
     return rc;
 }
@@ -184,19 +229,35 @@ static size_t first_entry(const pra_columns *c, size_t index)
     return low;
 }
 
-static int copy_metadata(struct pra__copier *k, size_t index)
+static int copy_metadata(struct pra__copier *k)
 {
     const pra_columns *c = k->from;
-    const uint32_t series = (uint32_t)k->to->cols.series - 1;
+    const size_t to = k->to->cols.series - k->count;
     int rc = PRA_OK;
-    for (size_t i = first_entry(c, index); rc == PRA_OK && i < c->metadata_count; i++) {
-        if (c->metadata[i].series == UINT32_MAX)
+    for (size_t i = first_entry(c, k->first); rc == PRA_OK && i < c->metadata_count; i++) {
+        const size_t series = c->metadata[i].series;
+        if (series == UINT32_MAX)
             continue;
-        if (c->metadata[i].series != index)
+        if (series >= k->first + k->count)
             break;
-        rc = copy_entry(k, &c->metadata[i], series);
+        rc = copy_entry(k, &c->metadata[i], (uint32_t)(to + series - k->first));
     }
     return rc;
+}
+
+int pra__copy_flush(struct pra__copier *k)
+{
+    if (k->count == 0)
+        return PRA_OK;
+    int rc = copy_samples(k);
+    if (rc == PRA_OK)
+        rc = copy_histograms(k);
+    if (rc == PRA_OK)
+        rc = copy_exemplars(k);
+    if (rc == PRA_OK)
+        rc = copy_metadata(k);
+    k->count = 0;
+    return rc ? rc : pra__columns_mark_series(&k->to->cols);
 }
 
 int pra__copy_families(struct pra__copier *k)
@@ -206,22 +267,6 @@ int pra__copy_families(struct pra__copier *k)
         if (k->from->metadata[i].series == UINT32_MAX)
             rc = copy_entry(k, &k->from->metadata[i], UINT32_MAX);
     return rc;
-}
-
-int pra__copy_end(struct pra__copier *k, size_t index)
-{
-    struct pra__columns *c = &k->to->cols;
-    c->series++;
-    int rc = pra__columns_mark_series(c);
-    if (rc == PRA_OK)
-        rc = copy_samples(k, index);
-    if (rc == PRA_OK)
-        rc = copy_histograms(k, index);
-    if (rc == PRA_OK)
-        rc = copy_exemplars(k, index);
-    if (rc == PRA_OK)
-        rc = copy_metadata(k, index);
-    return rc ? rc : pra__columns_mark_series(c);
 }
 
 /* ---- one series */
@@ -240,24 +285,26 @@ static int copy_under(struct pra__copier *k, size_t index, const pra_label *labe
     for (size_t i = 0; i < count; i++)
         if (add_bytes(&bytes, labels[i].name) || add_bytes(&bytes, labels[i].value))
             return PRA_ERR_INVALID_ARG;
-    int rc = pra__copy_begin(k, count, bytes);
+    int rc = pra__copy_begin(k, index, count, bytes);
     if (rc)
         return rc;
     for (size_t i = 0; i < count; i++)
         pra__copy_label(k, labels[i].name, labels[i].value);
-    return pra__copy_end(k, index);
+    pra__copy_end(k);
+    return PRA_OK;
 }
 
 static int copy_series(struct pra__copier *k, size_t index)
 {
     const pra_columns *c = k->from;
     const size_t start = c->label_offsets[index], end = c->label_offsets[index + 1];
-    int rc = pra__copy_begin(k, end - start, labels_bytes(c->labels, start, end));
+    int rc = pra__copy_begin(k, index, end - start, labels_bytes(c->labels, start, end));
     if (rc)
         return rc;
     for (size_t i = start; i < end; i++)
         pra__copy_label(k, text_at(c, c->labels[i].name), text_at(c, c->labels[i].value));
-    return pra__copy_end(k, index);
+    pra__copy_end(k);
+    return PRA_OK;
 }
 
 int pra_write_request_add_copy(pra_write_request *req, const pra_columns *columns, size_t index,
@@ -273,6 +320,8 @@ int pra_write_request_add_copy(pra_write_request *req, const pra_columns *column
         return PRA_ERR_INVALID_ARG;
     pra__write_mark(req, &mark);
     rc = labels ? copy_under(&k, index, labels, count) : copy_series(&k, index);
+    if (rc == PRA_OK)
+        rc = pra__copy_flush(&k);
     if (rc)
         pra__write_back(req, &mark);
     return rc == PRA_ERR_MEMORY_BUDGET ? PRA_ERR_INVALID_ARG : rc;
@@ -280,19 +329,24 @@ int pra_write_request_add_copy(pra_write_request *req, const pra_columns *column
 
 /* ---- all series, by their fingerprints */
 
-static int split(const pra_columns *from, pra_write_request *const *out, size_t count)
+struct part {
+    struct pra__write_mark mark;
+    struct pra__copier k;
+};
+
+static int split(const pra_columns *from, struct part *parts, size_t count)
 {
     int rc = PRA_OK;
     for (size_t i = 0; rc == PRA_OK && i < from->series_count; i++) {
         const uint32_t *labels = from->label_offsets + i;
         const uint64_t hash = pra_labels_fingerprint(
             from->base, from->labels ? from->labels + labels[0] : NULL, labels[1] - labels[0]);
-        struct pra__copier k = {.to = out[hash % count], .from = from};
-        rc = copy_series(&k, i);
+        rc = copy_series(&parts[hash % count].k, i);
     }
     for (size_t i = 0; rc == PRA_OK && i < count; i++) {
-        struct pra__copier k = {.to = out[i], .from = from};
-        rc = pra__copy_families(&k);
+        rc = pra__copy_flush(&parts[i].k);
+        if (rc == PRA_OK)
+            rc = pra__copy_families(&parts[i].k);
     }
     return rc;
 }
@@ -325,15 +379,19 @@ int pra_write_request_split(const pra_write_request *req, pra_write_request *con
     rc = check_parts(req, out, count, err);
     if (rc)
         return rc;
-    struct pra__write_mark *marks = pra__malloc(&req->cols.alloc, count * sizeof(*marks));
-    if (count > SIZE_MAX / sizeof(*marks) || !marks)
+    struct part *parts = NULL;
+    if (count <= SIZE_MAX / sizeof(*parts))
+        parts = pra__malloc(&req->cols.alloc, count * sizeof(*parts));
+    if (!parts)
         return pra__nomem(err);
-    for (size_t i = 0; i < count; i++)
-        pra__write_mark(out[i], &marks[i]);
-    rc = split(&from, out, count);
+    for (size_t i = 0; i < count; i++) {
+        parts[i].k = (struct pra__copier){.to = out[i], .from = &from};
+        pra__write_mark(out[i], &parts[i].mark);
+    }
+    rc = split(&from, parts, count);
     for (size_t i = 0; rc && i < count; i++)
-        pra__write_back(out[i], &marks[i]);
-    pra__free(&req->cols.alloc, marks, count * sizeof(*marks));
+        pra__write_back(out[i], &parts[i].mark);
+    pra__free(&req->cols.alloc, parts, count * sizeof(*parts));
     if (rc == PRA_ERR_MEMORY_BUDGET)
         return pra_error_set_cstr(err, rc, "a part of the request takes more than 4 GiB");
     return rc ? pra__nomem(err) : PRA_OK;

@@ -20,6 +20,8 @@ struct pra__copier {
     const pra_columns *from;
     int has_text; /* all of from's text is in to, moved by shift */
     uint32_t shift;
+    size_t first; /* series of from whose labels are in to, and whose data are to follow */
+    size_t count;
 };
 
 /* Takes all text over at once: for most of the series. All of these return PRA_OK,
@@ -27,12 +29,16 @@ struct pra__copier {
  * then.
  */
 int pra__copy_text(struct pra__copier *k);
-/* Begins a series, with room for so many labels, and bytes of text that is not from's. */
-int pra__copy_begin(struct pra__copier *k, size_t labels, size_t bytes);
+/* Begins a series whose data are those of series number index, with room for so many labels, and
+ * bytes of text that is not from's. They follow, or pra__copy_own_labels; then pra__copy_end. */
+int pra__copy_begin(struct pra__copier *k, size_t index, size_t labels, size_t bytes);
 /* A label of it: text of from, if it is there, else copied. There is room. */
 void pra__copy_label(struct pra__copier *k, pra_str name, pra_str value);
-/* Ends it: its data are those of series number index. */
-int pra__copy_end(struct pra__copier *k, size_t index);
+/* Its labels are those of series number index. There is room; text is there. */
+void pra__copy_own_labels(struct pra__copier *k, size_t index);
+void pra__copy_end(struct pra__copier *k);
+/* After the last series: data follow their labels in runs. */
+int pra__copy_flush(struct pra__copier *k);
 /* Entries of metadata that stand alone. */
 int pra__copy_families(struct pra__copier *k);
 

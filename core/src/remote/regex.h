@@ -5,7 +5,7 @@
  * Where RE2 and Go differ: `(?<name>x)` is rewritten to `(?P<name>x)`; `\C` is refused, as Go does;
  * a text that is not UTF-8 matches nothing here, while Go lets `.` match a bad byte (such label
  * values are refused when they are written [W-32]); two groups may have the same
- * name; `\p{greek}` must be written `\p{Greek}`; the tables
+ * name, and names letters of any script; `\p{greek}` must be written `\p{Greek}`; the tables
  * of Unicode classes are those of the RE2 in use. */
 #ifndef PRA_REMOTE_REGEX_H
 #define PRA_REMOTE_REGEX_H

@@ -200,7 +200,7 @@ static int compile(struct pra__relabel_rule *rule, pra_str regex, const pra_allo
 /* Whether a finding costs more than to look it up. */
 static int is_costly(const struct pra__relabel_rule *rule)
 {
-    if (is_one_of(rule->action, BIT(HASHMOD) | CASES))
+    if (is_one_of(rule->action, BIT(HASHMOD) | BIT(LABELMAP) | CASES | NAMES))
         return 1;
     if (!rule->program)
         return 0;
@@ -226,7 +226,8 @@ static int read_rule(pra_relabel *relabel, const pra_relabel_rule *from,
         rc = copy_templates(&relabel->arena, from, to);
     if (rc)
         return pra_error_set_cstr(err, rc, pra_strerror(rc));
-    if (is_one_of(from->action, WITH_REGEX))
+    /* it is to be one everywhere, as for Prometheus */
+    if (is_one_of(from->action, WITH_REGEX) || !pra__str_equal(from->regex, default_regex))
         rc = compile(to, from->regex, &relabel->alloc, opts, err);
     to->remembered = is_costly(to);
     if (relabel->most_groups < to->groups)

@@ -69,15 +69,16 @@ struct pra__relabeller {
     size_t joined_cap;
     struct pra__relabel_slot *slots; /* found before; NULL if nothing is remembered */
     size_t slot_mask;
+    struct pra__relabel_slot *names; /* likewise, by rule and place of the label */
 };
 
 /* slots: how many findings are remembered, a power of two, or 0. Returns PRA_OK, PRA_ERR_NOMEM. */
 int pra__relabeller_init(struct pra__relabeller *r, const pra_relabel *relabel, pra_arena *arena,
                          size_t slots);
-/* Empties it, with room for count labels. Returns as pra__relabeller_apply. */
-int pra__relabeller_begin(struct pra__relabeller *r, size_t count);
-/* A label as it came; there is room for it. Empty ones are passed over. */
-void pra__relabeller_add(struct pra__relabeller *r, pra_str name, pra_str value);
+/* Takes labels in, which are in base. Empty ones are passed over. Returns as pra__relabeller_apply.
+ */
+int pra__relabeller_load(struct pra__relabeller *r, const char *base, const pra_label_span *labels,
+                         size_t count);
 /* Applies all rules. Returns PRA_OK, PRA_DONE (dropped), PRA_ERR_LABEL_COUNT,
  * PRA_ERR_LABEL_NAME_LENGTH, PRA_ERR_LABEL_VALUE_LENGTH, PRA_ERR_MEMORY_BUDGET, PRA_ERR_NOMEM. */
 int pra__relabeller_apply(struct pra__relabeller *r);

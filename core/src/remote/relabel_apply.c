@@ -21,6 +21,8 @@ typedef struct pra__relabel_rule rule;
 typedef struct pra__relabel_finding finding;
 typedef struct pra__relabel_slot slot;
 
+enum { NAMES = 16 }; /* remembered for each rule */
+
 /* ---- memory */
 
 /* Counts size bytes that rules make. */
@@ -73,6 +75,21 @@ static int room(relabeller *r, size_t count)
 
 /* ---- labels by name */
 
+/* As pra__str_equal; strings here are mostly short. */
+static inline int equal(pra_str a, pra_str b)
+{
+    if (a.len != b.len)
+        return 0;
+    if (a.len < 8 || a.len > 16)
+        return a.ptr == b.ptr || a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0;
+    uint64_t x[2], y[2]; /* the first and the last eight bytes */
+    memcpy(&x[0], a.ptr, 8);
+    memcpy(&y[0], b.ptr, 8);
+    memcpy(&x[1], a.ptr + a.len - 8, 8);
+    memcpy(&y[1], b.ptr + a.len - 8, 8);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
+
 /* The first label that is not before name. */
 static size_t place_of(const relabeller *r, pra_str name)
 {
@@ -87,19 +104,33 @@ static size_t place_of(const relabeller *r, pra_str name)
     return low;
 }
 
+/* The first label with this name, r->count if there is none. */
+static size_t index_of(const relabeller *r, pra_str name)
+{
+    enum { FEW = 24 };
+    size_t i = 0;
+    if (r->count > FEW) {
+        i = place_of(r, name);
+        return i < r->count && equal(r->labels[i].name, name) ? i : r->count;
+    }
+    while (i < r->count && !equal(r->labels[i].name, name))
+        i++;
+    return i;
+}
+
 /* How many labels from number at on have this name: one at most, unless they came so. */
 static size_t same_names(const relabeller *r, size_t at, pra_str name)
 {
     size_t n = 0;
-    while (at + n < r->count && pra__str_equal(r->labels[at + n].name, name))
+    while (at + n < r->count && equal(r->labels[at + n].name, name))
         n++;
     return n;
 }
 
 pra_str pra__relabeller_get(const relabeller *r, pra_str name)
 {
-    const size_t at = place_of(r, name);
-    return same_names(r, at, name) ? r->labels[at].value : (pra_str){NULL, 0};
+    const size_t at = index_of(r, name);
+    return at < r->count ? r->labels[at].value : (pra_str){NULL, 0};
 }
 
 static void take_out(relabeller *r, size_t at, size_t count)
@@ -124,7 +155,7 @@ static int insert(relabeller *r, size_t at, pra_str name)
 
 static int set(relabeller *r, pra_str name, pra_str value)
 {
-    const size_t at = place_of(r, name);
+    size_t at = index_of(r, name);
     const size_t same = same_names(r, at, name);
     if (name.len > r->relabel->limits.max_label_name_bytes)
         return PRA_ERR_LABEL_NAME_LENGTH;
@@ -134,9 +165,12 @@ static int set(relabeller *r, pra_str name, pra_str value)
         take_out(r, at, same);
         return PRA_OK;
     }
-    int rc = same ? PRA_OK : insert(r, at, name);
-    if (rc)
-        return rc;
+    if (!same) {
+        at = place_of(r, name);
+        int rc = insert(r, at, name);
+        if (rc)
+            return rc;
+    }
     if (same > 1)
         take_out(r, at + 1, same - 1);
     if (r->labels[at].order == 0)
@@ -279,7 +313,7 @@ static slot *slot_of(relabeller *r, pra_str text)
 static int recall(relabeller *r, const rule *u, pra_str text, int stable, finding *out)
 {
     slot *s = u->remembered && r->slots ? slot_of(r, text) : NULL;
-    if (s && s->rule == r->rule + 1 && pra__str_equal(s->input, text)) {
+    if (s && s->rule == r->rule + 1 && equal(s->input, text)) {
         *out = s->found;
         return PRA_OK;
     }
@@ -291,6 +325,22 @@ static int recall(relabeller *r, const rule *u, pra_str text, int stable, findin
     int rc = find(r, u, text, out);
     if (rc == PRA_OK && s)
         *s = (slot){(uint32_t)r->rule + 1, text, *out};
+    return rc;
+}
+
+/* The same for the name of label number i. Series that follow one another mostly have the same
+ * names. */
+static int recall_name(relabeller *r, const rule *u, size_t i, finding *out)
+{
+    const pra_str name = r->labels[i].name;
+    slot *s = r->names && i < NAMES ? &r->names[r->rule * NAMES + i] : NULL;
+    if (s && s->rule && equal(s->input, name)) {
+        *out = s->found;
+        return PRA_OK;
+    }
+    int rc = recall(r, u, name, 1, out);
+    if (rc == PRA_OK && s)
+        *s = (slot){1, name, *out};
     return rc;
 }
 
@@ -356,7 +406,7 @@ static int apply_to_names(relabeller *r, const rule *u)
     size_t kept = 0;
     for (size_t i = 0; i < r->count; i++) {
         finding found;
-        int rc = recall(r, u, r->labels[i].name, 1, &found);
+        int rc = recall_name(r, u, i, &found);
         if (rc)
             return rc;
         if (found.matched != wanted)
@@ -385,7 +435,7 @@ static int map_names(relabeller *r, const rule *u, label *mapped, size_t *count)
     *count = 0;
     for (size_t i = 0; i < r->count; i++) {
         finding found;
-        int rc = recall(r, u, r->labels[i].name, 1, &found);
+        int rc = recall_name(r, u, i, &found);
         if (rc)
             return rc;
         if (!found.matched || found.target.len == 0)
@@ -430,43 +480,35 @@ static int apply(relabeller *r, const rule *u)
 
 /* ---- the label set */
 
+/* Elements of an arena, zeroed; none are NULL. */
+static int zeroed(pra_arena *arena, size_t count, size_t size, void *out)
+{
+    void *ptr = NULL;
+    if (count > SIZE_MAX / size)
+        return PRA_ERR_NOMEM;
+    if (count) {
+        ptr = pra_arena_alloc(arena, count * size, sizeof(void *));
+        if (!ptr)
+            return PRA_ERR_NOMEM;
+        memset(ptr, 0, count * size);
+    }
+    memcpy(out, &ptr, sizeof(ptr));
+    return PRA_OK;
+}
+
 int pra__relabeller_init(relabeller *r, const pra_relabel *relabel, pra_arena *arena, size_t slots)
 {
     *r = (relabeller){.relabel = relabel,
                       .arena = arena,
                       .left = relabel->limits.max_memory_bytes,
-                      .rule = relabel->count};
-    const size_t groups = relabel->most_groups;
-    if (groups > SIZE_MAX / sizeof(*r->groups))
-        return PRA_ERR_NOMEM;
-    if (groups)
-        r->groups = pra_arena_alloc(arena, groups * sizeof(*r->groups), sizeof(void *));
-    if (slots)
-        r->slots = pra_arena_alloc(arena, slots * sizeof(*r->slots), sizeof(void *));
-    if ((groups && !r->groups) || (slots && !r->slots))
-        return PRA_ERR_NOMEM;
-    if (slots) {
-        memset(r->slots, 0, slots * sizeof(*r->slots));
-        r->slot_mask = slots - 1;
-    }
-    return PRA_OK;
-}
-
-int pra__relabeller_begin(relabeller *r, size_t count)
-{
-    r->count = 0;
-    r->changed = 0;
-    r->orders = 0;
-    r->rule = r->relabel->count; /* none */
-    return room(r, count);
-}
-
-void pra__relabeller_add(relabeller *r, pra_str name, pra_str value)
-{
-    if (value.len)
-        r->labels[r->count++] = (label){.name = name, .value = value};
-    else
-        r->changed = 1;
+                      .rule = relabel->count,
+                      .slot_mask = slots - 1};
+    int rc = zeroed(arena, relabel->most_groups, sizeof(*r->groups), &r->groups);
+    if (rc == PRA_OK)
+        rc = zeroed(arena, slots, sizeof(*r->slots), &r->slots);
+    if (rc == PRA_OK && slots)
+        rc = zeroed(arena, relabel->count, NAMES * sizeof(*r->names), &r->names);
+    return rc;
 }
 
 static int by_name(const void *a, const void *b, const void *arg)
@@ -475,20 +517,51 @@ static int by_name(const void *a, const void *b, const void *arg)
     return pra__str_compare(((const label *)a)->name, ((const label *)b)->name);
 }
 
+static int begin(relabeller *r, size_t count)
+{
+    r->count = 0;
+    r->changed = 0;
+    r->orders = 0;
+    r->rule = r->relabel->count; /* none */
+    return room(r, count);
+}
+
+static inline void add(relabeller *r, pra_str name, pra_str value)
+{
+    if (value.len)
+        r->labels[r->count++] = (label){name, value, 0};
+    else
+        r->changed = 1;
+}
+
 static void put_in_order(relabeller *r)
 {
-    for (size_t i = 1; i < r->count; i++)
-        if (by_name(&r->labels[i - 1], &r->labels[i], NULL) > 0) {
+    for (size_t i = 1; i < r->count; i++) {
+        const pra_str a = r->labels[i - 1].name, b = r->labels[i].name;
+        if (a.len && b.len && (unsigned char)*a.ptr < (unsigned char)*b.ptr)
+            continue;
+        if (pra__str_compare(a, b) > 0) {
             pra__sort(r->labels, r->count, sizeof(label), by_name, NULL);
             r->changed = 1;
             return;
         }
+    }
+}
+
+int pra__relabeller_load(relabeller *r, const char *base, const pra_label_span *labels,
+                         size_t count)
+{
+    int rc = begin(r, count);
+    for (size_t i = 0; rc == PRA_OK && i < count; i++)
+        add(r, (pra_str){base + labels[i].name.off, labels[i].name.len},
+            (pra_str){base + labels[i].value.off, labels[i].value.len});
+    put_in_order(r);
+    return rc;
 }
 
 int pra__relabeller_apply(relabeller *r)
 {
     int rc = PRA_OK;
-    put_in_order(r);
     for (r->rule = 0; r->rule < r->relabel->count; r->rule++) {
         rc = apply(r, &r->relabel->rules[r->rule]);
         if (rc)
@@ -534,9 +607,10 @@ int pra_relabel_labels(const pra_relabel *relabel, const pra_label *labels, size
     int rc = pra__relabeller_init(&r, relabel, arena, 0);
     if (rc)
         return pra__nomem(err);
-    rc = pra__relabeller_begin(&r, count);
+    rc = begin(&r, count);
     for (size_t i = 0; rc == PRA_OK && i < count; i++)
-        pra__relabeller_add(&r, labels[i].name, labels[i].value);
+        add(&r, labels[i].name, labels[i].value);
+    put_in_order(&r);
     if (rc == PRA_OK)
         rc = pra__relabeller_apply(&r);
     if (rc == PRA_OK)

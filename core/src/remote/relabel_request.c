@@ -20,14 +20,9 @@ struct work {
 static int load(struct work *w)
 {
     const pra_columns *c = w->k.from;
-    const size_t start = c->label_offsets[w->series], end = c->label_offsets[w->series + 1];
-    int rc = pra__relabeller_begin(&w->r, end - start);
-    for (size_t i = start; rc == PRA_OK && i < end; i++) {
-        const pra_label_span *l = &c->labels[i];
-        pra__relabeller_add(&w->r, (pra_str){c->base + l->name.off, l->name.len},
-                            (pra_str){c->base + l->value.off, l->value.len});
-    }
-    return rc;
+    const size_t start = c->label_offsets[w->series];
+    const size_t count = c->label_offsets[w->series + 1] - start;
+    return pra__relabeller_load(&w->r, c->base, count ? c->labels + start : NULL, count);
 }
 
 static size_t made(const struct work *w, pra_str s)
@@ -36,22 +31,34 @@ static size_t made(const struct work *w, pra_str s)
 }
 
 /* Text that is made for one series and used for many is counted as often as it is used. */
-static int store(struct work *w)
+static int store_changed(struct work *w)
 {
     struct pra__relabeller *r = &w->r;
     size_t bytes = 0;
-    if (r->changed)
-        for (size_t i = 0; i < r->count; i++)
-            bytes += made(w, r->labels[i].name) + made(w, r->labels[i].value);
+    for (size_t i = 0; i < r->count; i++)
+        bytes += made(w, r->labels[i].name) + made(w, r->labels[i].value);
     if (bytes > r->left)
         return PRA_ERR_MEMORY_BUDGET;
     r->left -= bytes;
-    int rc = pra__copy_begin(&w->k, r->count, bytes);
+    int rc = pra__copy_begin(&w->k, w->series, r->count, bytes);
     if (rc)
         return rc;
     for (size_t i = 0; i < r->count; i++)
         pra__copy_label(&w->k, r->labels[i].name, r->labels[i].value);
-    return pra__copy_end(&w->k, w->series);
+    pra__copy_end(&w->k);
+    return PRA_OK;
+}
+
+static int store(struct work *w)
+{
+    if (w->r.changed)
+        return store_changed(w);
+    int rc = pra__copy_begin(&w->k, w->series, w->r.count, 0);
+    if (rc)
+        return rc;
+    pra__copy_own_labels(&w->k, w->series);
+    pra__copy_end(&w->k);
+    return PRA_OK;
 }
 
 static int relabel_all(struct work *w)
@@ -74,6 +81,8 @@ static int relabel_all(struct work *w)
         if (rc)
             break;
     }
+    if (rc == PRA_OK)
+        rc = pra__copy_flush(&w->k);
     return rc ? rc : pra__copy_families(&w->k);
 }
 
