@@ -30,7 +30,7 @@ void pra__write_back(pra_write_request *req, const struct pra__write_mark *mark)
 
 static pra_str text_at(const pra_columns *c, pra_span span)
 {
-    return (pra_str){c->base + span.off, span.len};
+    return span.len ? (pra_str){c->base + span.off, span.len} : (pra_str){NULL, 0};
 }
 
 int pra__copy_text(struct pra__copier *k)

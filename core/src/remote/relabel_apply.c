@@ -135,9 +135,11 @@ pra_str pra__relabeller_get(const relabeller *r, pra_str name)
 
 static void take_out(relabeller *r, size_t at, size_t count)
 {
+    if (count == 0)
+        return;
     memmove(r->labels + at, r->labels + at + count, (r->count - at - count) * sizeof(label));
     r->count -= count;
-    r->changed |= count > 0;
+    r->changed = 1;
 }
 
 static int insert(relabeller *r, size_t at, pra_str name)

@@ -131,6 +131,8 @@ int pra_write_request_relabel(const pra_write_request *req, const pra_relabel *r
         return pra_error_set_cstr(err, rc,
                                   "the request is in use by a callback, or the one to add to is "
                                   "decoded or shared: reset it, or take a new one");
+    if (!from.base)
+        from.base = ""; /* no text: every string is empty */
     struct work w = {.k = {.to = out, .from = &from}};
     rc = run(&w, relabel, err);
     if (rc == PRA_OK && out_dropped)

@@ -62,10 +62,10 @@ static void add_group(struct pra__template *t, pra_str name)
     }
 }
 
-static void add_text(struct pra__template *t, const char *ptr, size_t len)
+static void add_text(struct pra__template *t, pra_str text, size_t from, size_t to)
 {
-    if (len)
-        t->parts[t->count++] = (struct pra__template_part){.text = {ptr, len}};
+    if (from < to)
+        t->parts[t->count++] = (struct pra__template_part){.text = {text.ptr + from, to - from}};
 }
 
 /* Each $ makes two parts at most: the text before it, and it. */
@@ -93,7 +93,7 @@ int pra__template_parse(pra_str text, pra_arena *arena, struct pra__template *ou
         if (text.ptr[at++] != '$')
             continue;
         if (at < text.len && text.ptr[at] == '$') {
-            add_text(&t, text.ptr + from, at - from);
+            add_text(&t, text, from, at);
             from = ++at;
             continue;
         }
@@ -102,11 +102,11 @@ int pra__template_parse(pra_str text, pra_arena *arena, struct pra__template *ou
             return rc;
         if (size == 0)
             continue;
-        add_text(&t, text.ptr + from, at - 1 - from);
+        add_text(&t, text, from, at - 1);
         add_group(&t, name);
         from = at += size;
     }
-    add_text(&t, text.ptr + from, text.len - from);
+    add_text(&t, text, from, text.len);
     *out = t;
     return PRA_OK;
 }

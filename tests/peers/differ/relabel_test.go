@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
@@ -171,5 +172,28 @@ func TestRelabel(t *testing.T) {
 	t.Logf("kept %d, dropped %d, refused rules %d", kept, dropped, refused)
 	if kept == 0 || dropped == 0 || refused == 0 {
 		t.Error("not every kind of case came up")
+	}
+}
+
+// Every code point in upper and in lower case.
+func TestLetterCase(t *testing.T) {
+	o := startOurs(t)
+	var rules []byte
+	for _, action := range []relabel.Action{relabel.Uppercase, relabel.Lowercase} {
+		c := relabel.DefaultRelabelConfig
+		c.Action, c.SourceLabels, c.TargetLabel = action, model.LabelNames{"in"}, string(action)
+		rules = append(rules, ruleParts(&c, "(.*)")...)
+	}
+	for low := rune(1); low <= unicode.MaxRune; low += 128 {
+		var text strings.Builder
+		for c := low; c < low+128 && c <= unicode.MaxRune; c++ {
+			text.WriteRune(c)
+		}
+		in := text.String()
+		got, failure := o.askOutcome('l', []byte{2}, rules, []byte{1}, part("in"), part(in))
+		wanted := fmt.Sprintf("%x %x\n%x %x\n%x %x\n", "in", in, "lowercase", strings.ToLower(in), "uppercase", strings.ToUpper(in))
+		if failure != "" || string(got) != wanted {
+			t.Fatalf("from %U on: %s\n%s\nis with Prometheus\n%s", low, failure, got, wanted)
+		}
 	}
 }
