@@ -294,15 +294,42 @@ static int copy_under(struct pra__copier *k, size_t index, const pra_label *labe
     return PRA_OK;
 }
 
+/* The stretch of text that all of these labels are in, where there is little else in it, as in
+ * messages of 1.0; else, or if one is empty, nothing. */
+static pra_span stretch_of(const pra_label_span *labels, size_t count, size_t bytes)
+{
+    uint32_t low = UINT32_MAX, high = 0;
+    for (size_t i = 0; i < count; i++) {
+        const pra_span both[] = {labels[i].name, labels[i].value};
+        for (int j = 0; j < 2; j++) {
+            if (both[j].len == 0)
+                return (pra_span){0, 0};
+            low = both[j].off < low ? both[j].off : low;
+            high = both[j].off + both[j].len > high ? both[j].off + both[j].len : high;
+        }
+    }
+    const size_t else_at_most = bytes / 4 + 6 * count; /* 6: what 1.0 has around a label */
+    return count && high - low <= bytes + else_at_most ? (pra_span){low, high - low}
+                                                       : (pra_span){0, 0};
+}
+
 static int copy_series(struct pra__copier *k, size_t index)
 {
     const pra_columns *c = k->from;
     const size_t start = c->label_offsets[index], end = c->label_offsets[index + 1];
-    int rc = pra__copy_begin(k, index, end - start, labels_bytes(c->labels, start, end));
+    const size_t bytes = labels_bytes(c->labels, start, end);
+    const pra_span stretch =
+        start < end ? stretch_of(c->labels + start, end - start, bytes) : (pra_span){0, 0};
+    int rc = pra__copy_begin(k, index, end - start, stretch.len ? stretch.len : bytes);
     if (rc)
         return rc;
-    for (size_t i = start; i < end; i++)
-        pra__copy_label(k, text_at(c, c->labels[i].name), text_at(c, c->labels[i].value));
+    if (stretch.len) {
+        k->shift = pra__write_add_text(&k->to->cols, text_at(c, stretch)).off - stretch.off;
+        pra__copy_own_labels(k, index);
+    } else {
+        for (size_t i = start; i < end; i++)
+            pra__copy_label(k, text_at(c, c->labels[i].name), text_at(c, c->labels[i].value));
+    }
     pra__copy_end(k);
     return PRA_OK;
 }

@@ -34,7 +34,8 @@ int pra__copy_text(struct pra__copier *k);
 int pra__copy_begin(struct pra__copier *k, size_t index, size_t labels, size_t bytes);
 /* A label of it: text of from, if it is there, else copied. There is room. */
 void pra__copy_label(struct pra__copier *k, pra_str name, pra_str value);
-/* Its labels are those of series number index. There is room; text is there. */
+/* Its labels are those of series number index, whose text is there, moved by shift. There is room.
+ */
 void pra__copy_own_labels(struct pra__copier *k, size_t index);
 void pra__copy_end(struct pra__copier *k);
 /* After the last series: data follow their labels in runs. */
