@@ -92,6 +92,9 @@ static void exceed(lua_State *L, pra__lua_meter *m, lua_Debug *at)
         end_call(m, PRA__LUA_INSTRUCTIONS);
     }
     (void)lua_sethook(L, count, LUA_MASKCOUNT, 1);
+    if (m->alloc) { /* fails; no message handler, in which hooks do not run, sees this error */
+        (void)lua_newuserdatauv(L, 1, 0);
+    }
     (void)lua_rawgetp(L, LUA_REGISTRYINDEX, &error_key);
     (void)lua_error(L);
 }
