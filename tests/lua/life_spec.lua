@@ -22,6 +22,19 @@ describe("nothing stays behind", function()
     ["a write"] = { write_request, { write = function(_, request)
       for s in request:series() do assert(s.labels) end
     end } },
+    ["a write that looks at all"] = { write_request, { write = function(_, request)
+      for _, labels in request:labels() do assert(labels.__name__) end
+      for _, name in request:each_label() do assert(name) end
+      for s in request:series() do assert(s:totable()) end
+      assert(#request.values == #request.timestamps)
+      assert(request:copy())
+    end } },
+    ["a write that builds"] = { write_request, { write = function(_, request)
+      local out = assert(request:map(function(labels) return labels end))
+      assert(pra.decode(assert(out:encode())))
+      assert(out:relabel(assert(pra.relabel { { regex = "job", action = "labeldrop" } })))
+      assert(out:split(2))
+    end } },
     ["a read by sink"] = { read_request, { process_query = function(_, query, sink)
       if query:matches(series.labels) then sink:add(series) end
     end } },

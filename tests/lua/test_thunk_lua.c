@@ -329,6 +329,86 @@ static void test_write_reject(void **state)
             "/api/v1/write", write_body(), 422);
 }
 
+/* Objects: of a request, and what stays of them from call to call. */
+static void test_write_objects(void **state)
+{
+    (void)state;
+    torture("local kept\n"
+            "return { histograms = true, write = function(ctx, request)\n"
+            "  for number, labels in request:labels() do assert(labels.__name__ == 'up') end\n"
+            "  for number, name, value in request:each_label() do assert(#name > 0) end\n"
+            "  assert(#request.values == request.sample_offsets[#request + 1])\n"
+            "  assert(#request.timestamps:totable() == #request.values)\n"
+            "  assert(#request.fingerprints == #request)\n"
+            "  for series, number in request:series() do\n"
+            "    for timestamp, value in series:samples() do assert(timestamp) end\n"
+            "    assert(series:label('__name__') == 'up' and #series.fingerprint == 16)\n"
+            "    assert(kept == nil or kept.series.labels.__name__ == 'up')\n"
+            "    kept = { series = series, copy = request:copy(), values = request.values }\n"
+            "  end\n"
+            "  for _, labels in kept.copy:labels() do assert(labels.__name__ == 'up') end\n"
+            "end }",
+            "/api/v1/write", write_body(), 204);
+}
+
+static void test_write_build(void **state)
+{
+    (void)state;
+    torture("return { histograms = true, write = function(ctx, request)\n"
+            "  local relabel = core.relabel({ { source_labels = { '__name__' }, regex = '(u)p',\n"
+            "    target_label = 'short' } })\n"
+            "  assert(relabel:labels({ __name__ = 'up' }).short == 'u')\n"
+            "  local out, dropped = request:relabel(relabel)\n"
+            "  assert(dropped == 0 and #out == #request)\n"
+            "  for series in request:series() do\n"
+            "    assert(out:add(series, { __name__ = 'renamed' }))\n"
+            "    assert(out:add { labels = { a = 'b' }, timestamps = series.timestamps,\n"
+            "      values = { 1, 2 }, start_timestamps = { 0, 1 }, exemplars = series.exemplars,\n"
+            "      histograms = series.histograms })\n"
+            "  end\n"
+            "  assert(out:add_metadata { type = 'gauge', family = 'renamed' })\n"
+            "  local parts = out:split(3)\n"
+            "  local again = core.decode(parts[1]:encode(2, true), 2, true)\n"
+            "  assert(#again == #parts[1])\n"
+            "  again = core.decode(parts[2]:encode(1, false), 1, false)\n"
+            "  assert(#again == #parts[2])\n"
+            "end }",
+            "/api/v1/write", write_body(), 204);
+}
+
+/* Both forms of an answer, made while nothing fails. */
+static void test_client(void **state)
+{
+    (void)state;
+    torture("local query = { start_ms = 0, end_ms = 100000, hints = { grouping = { 'a' } },\n"
+            "  matchers = { { type = '=', name = 'a', value = 'b' } } }\n"
+            "local handler = core.Handler(nil, nil, false, core.Rules(), { storage = {\n"
+            "  process_query = function(ctx, query, sink)\n"
+            "    local timestamps = {}\n"
+            "    for i = 1, 300 do timestamps[i] = i end\n"
+            "    sink:add { labels = { a = 'b' }, timestamps = timestamps, values = timestamps }\n"
+            "  end } })\n"
+            "local function answer(...)\n"
+            "  local x, pieces = core.Exchange(handler), {}\n"
+            "  x:begin('POST', '/read', { ['Content-Type'] = 'application/x-protobuf',\n"
+            "    ['Content-Encoding'] = 'snappy' }, '', '', core.ENDPOINT_AUTO)\n"
+            "  x:feed(core.encode_queries({ query, query }, { ... }))\n"
+            "  x:end_body()\n"
+            "  x:run()\n"
+            "  for piece in function() return (x:body()) end do pieces[#pieces + 1] = piece end\n"
+            "  return table.concat(pieces)\n"
+            "end\n"
+            "local sampled, streamed = answer(0), answer(1)\n"
+            "return { write = function(ctx, request)\n"
+            "  assert(#core.encode_queries({ query }, { 0, 1 }) > 0)\n"
+            "  local one, two = core.decode_answer(sampled, false), core.decode_answer(streamed, "
+            "true)\n"
+            "  assert(#one == 2 and #two == 2 and #one[1][1].values == 300)\n"
+            "  assert(#two[2][1].values == 300 and #two[2] == 1)\n"
+            "end }",
+            "/api/v1/write", write_body(), 400);
+}
+
 static void test_query_sink(void **state)
 {
     (void)state;
@@ -599,6 +679,9 @@ int main(void)
         cmocka_unit_test(test_write_error),
         cmocka_unit_test(test_write_error_object),
         cmocka_unit_test(test_write_reject),
+        cmocka_unit_test(test_write_objects),
+        cmocka_unit_test(test_write_build),
+        cmocka_unit_test(test_client),
         cmocka_unit_test(test_query_sink),
         cmocka_unit_test(test_query_histograms),
         cmocka_unit_test(test_query_wrong_histogram),
