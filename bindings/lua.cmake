@@ -37,7 +37,7 @@ function(pra_lua_for version)
   endif()
   set(objects pra_lua${version}_objects)
   add_library(${objects} OBJECT
-    thunk_lua.c lua_build.c lua_caps.c lua_client.c lua_columns.c lua_histogram.c lua_host.c
+    thunk_lua.c lua_build.c lua_caps.c lua_client.c lua_columns.c lua_held.c lua_histogram.c lua_host.c
     lua_integer.c lua_labels.c lua_request.c lua_serve.c lua_series.c lua_sink.c lua_views.c
     ${wrapper})
   add_dependencies(${objects} pra_lua_wrapper)

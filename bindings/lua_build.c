@@ -161,10 +161,11 @@ static int check_built(lua_State *L, const pra__lua_request *r)
     return pra__lua_fail(L, PRA_ERR_STATE, &err);
 }
 
-static int result_of(lua_State *L, int code)
+static int result_of(lua_State *L, pra__lua_request *r, int code)
 {
     pra_error err = {0};
     if (code == PRA_OK) {
+        pra__lua_request_filled(L, r);
         lua_pushboolean(L, 1);
         return 1;
     }
@@ -199,8 +200,8 @@ static int request_add(lua_State *L)
         }
         lua_replace(L, LABELS);
     }
-    return result_of(L, whole ? add_whole(L, r, from, index, labels)
-                              : add_plain(L, r, SERIES, labels));
+    return result_of(
+        L, r, whole ? add_whole(L, r, from, index, labels) : add_plain(L, r, SERIES, labels));
 }
 
 static pra_str text_field(lua_State *L, const char *name)
@@ -219,7 +220,7 @@ static pra_str text_field(lua_State *L, const char *name)
 /* add_metadata(self, entry) */
 static int request_add_metadata(lua_State *L)
 {
-    const pra__lua_request *r = pra__lua_request_check(L, 1);
+    pra__lua_request *r = pra__lua_request_check(L, 1);
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     int failed = check_built(L, r);
@@ -233,7 +234,7 @@ static int request_add_metadata(lua_State *L)
     }
     const pra_str family = text_field(L, "family");
     const pra_str help = text_field(L, "help"), unit = text_field(L, "unit");
-    return result_of(L, pra_write_request_add_metadata(r->built, type, family, help, unit));
+    return result_of(L, r, pra_write_request_add_metadata(r->built, type, family, help, unit));
 }
 
 /* ---- rules */
@@ -448,12 +449,13 @@ static int request_relabel(lua_State *L)
     uint64_t dropped = 0;
     const pra__lua_request *from = pra__lua_request_check(L, 1);
     const relabel *rules = check_relabel(L, 2);
-    const pra__lua_request *to = pra__lua_request_new(L, from->view.integers);
+    pra__lua_request *to = pra__lua_request_new(L, from->view.integers);
     int code =
         pra_write_request_relabel(from->view.object, rules->rules, to->built, &dropped, &err);
     if (code != PRA_OK) {
         return pra__lua_fail(L, code, &err);
     }
+    pra__lua_request_filled(L, to);
     lua_pushinteger(L, (lua_Integer)dropped);
     return 2;
 }
@@ -474,6 +476,11 @@ static int request_split(lua_State *L)
     }
     int code = pra_write_request_split(from->view.object, out, count, &err);
     lua_settop(L, 3);
+    for (size_t i = 1; i <= count; i++) {
+        (void)lua_rawgeti(L, 3, (lua_Integer)i);
+        pra__lua_request_filled(L, lua_touserdata(L, -1));
+        lua_pop(L, 1);
+    }
     return code == PRA_OK ? 1 : pra__lua_fail(L, code, &err);
 }
 

@@ -39,6 +39,9 @@ void pra__lua_column_push(lua_State *L, const pra_write_request *request, int co
         c->items = c->owner ? numbers.items : NULL;
     }
     c->count = c->items ? numbers.count : 0;
+    if (c->owner) {
+        pra__lua_hold(L, bytes);
+    }
 }
 
 /* NULL if it is something else. */
@@ -134,6 +137,7 @@ static int column_gc(lua_State *L)
 {
     column *c = luaL_checkudata(L, 1, PRA__LUA_COLUMN);
     pra_write_request *owner = c->owner;
+    pra__lua_let_go(L, c->count * item_bytes(c->kind));
     c->owner = NULL;
     c->items = NULL;
     c->count = 0;

@@ -51,22 +51,24 @@ static int request_gc(lua_State *L)
     r->view.object = r->kept = r->built = r->scratch = NULL;
     pra_write_request_free(kept);
     pra_write_request_free(scratch);
+    pra__lua_let_go(L, r->held);
+    r->held = 0;
     return 0;
 }
 
-/* What a request holds is no memory of Lua's: its collector has to be told. */
-static void charge(lua_State *L, size_t bytes)
+static void hold(lua_State *L, pra__lua_request *r, const pra_write_request *data)
 {
-    enum { MOST_KIB = 1 << 20 };
-    size_t kib = bytes >> 10;
-#if LUA_VERSION_NUM >= 502
-    if (!lua_gc(L, LUA_GCISRUNNING, 0)) {
-        return;
+    const size_t bytes = pra_write_request_memory(data);
+    if (bytes > r->held) {
+        const size_t more = bytes - r->held;
+        r->held = bytes;
+        pra__lua_hold(L, more);
     }
-#endif
-    if (kib > 0) {
-        (void)lua_gc(L, LUA_GCSTEP, (int)(kib < MOST_KIB ? kib : MOST_KIB));
-    }
+}
+
+void pra__lua_request_filled(lua_State *L, pra__lua_request *r)
+{
+    hold(L, r, r->built);
 }
 
 static const pra_columns *columns_of(pra__lua_request *r)
@@ -105,7 +107,7 @@ const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua
     if (!r->shown) {
         r->shown = 1;
         if (r->view.end) {
-            charge(L, pra_write_request_memory(data));
+            hold(L, r, data);
         }
     }
     (void)columns_of(r);
@@ -348,6 +350,7 @@ static int request_copy(lua_State *L)
         return pra__lua_fail(L, PRA_ERR_BUSY, NULL);
     }
     (void)pra_write_request_columns(r->kept, &r->columns);
+    hold(L, r, r->kept);
     return 1;
 }
 
@@ -433,7 +436,7 @@ static int decode(lua_State *L)
     }
     r->built = NULL;
     (void)pra_write_request_columns(r->kept, &r->columns);
-    charge(L, pra_write_request_memory(r->kept));
+    hold(L, r, r->kept);
     return 1;
 }
 

@@ -639,6 +639,7 @@ void pra__lua_open(lua_State *L)
     lua_pushliteral(L, "swig");
     lua_setfield(L, -2, "face");
     pra__lua_serve_register(L);
+    pra__lua_held_register(L);
     pra__lua_views_register(L);
     pra__lua_requests_register(L);
     pra__lua_build_register(L);

@@ -117,6 +117,14 @@ void pra__lua_open(lua_State *L);
 /* The limits of a core.Limits() at index; NULL for nil. Raises. */
 const pra_limits *pra__lua_limits(lua_State *L, int index);
 
+/* ---- lua_held.c */
+
+/* Objects hold so much more, or less, memory that is not Lua's: its collector does not see it. hold
+ * may run it, and so may raise; let_go does not. */
+void pra__lua_hold(lua_State *L, size_t bytes);
+void pra__lua_let_go(lua_State *L, size_t bytes);
+void pra__lua_held_register(lua_State *L);
+
 /* ---- how a script wants its integers */
 
 enum { PRA__LUA_EXACT = 0, PRA__LUA_TEXT = 1 };
@@ -187,6 +195,7 @@ typedef struct pra__lua_request {
     pra_write_request *built;   /* the same, while it can be added to */
     pra_write_request *scratch; /* where a series is put together before it is added */
     int shown;                  /* series or columns were asked for */
+    size_t held;                /* bytes that the collector was told of */
     pra_columns columns;        /* of what is built as of the last look */
 } pra__lua_request;
 
@@ -195,6 +204,8 @@ void pra__lua_request_push(lua_State *L, const pra_write_request *object, pra_wr
                            pra__lua_views *views);
 /* Pushes an empty one, to be built. May raise. */
 pra__lua_request *pra__lua_request_new(lua_State *L, int integers);
+/* More has been put into one that is built; the collector is told. May raise. */
+void pra__lua_request_filled(lua_State *L, pra__lua_request *r);
 /* The request at index; raises if it is over. */
 pra__lua_request *pra__lua_request_check(lua_State *L, int index);
 const pra_columns *pra__lua_request_columns(lua_State *L, int index);

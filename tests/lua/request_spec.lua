@@ -307,6 +307,29 @@ describe("a Column", function()
   end)
 end)
 
+describe("the memory of requests", function()
+  local function live(use)
+    local block, known = assert(built({ long(50000) }):encode()), setmetatable({}, { __mode = "k" })
+    for _ = 1, 150 do -- 1 MB each
+      local request = assert(pra.decode(block))
+      known[request] = true
+      use(request)
+      for _ = 1, 2000 do assert({}) end
+    end
+    local count = 0
+    for _ in pairs(known) do count = count + 1 end
+    return count
+  end
+
+  it("is known to the collector", function()
+    local before = _VERSION == "Lua 5.4" and collectgarbage("generational")
+    assert.is_true(live(function() end) < 120)
+    assert.is_true(live(function(request) return request:series()().values[1] end) < 120)
+    assert.is_true(live(function(request) return request:copy() end) < 120)
+    if before then collectgarbage(before) end
+  end)
+end)
+
 describe("integers", function()
   local times = { wire.max, wire.min, wire.int64 "9007199254740993", wire.int64 "-1", wire.int64 "0" }
   local texts = { "9223372036854775807", "-9223372036854775808", "9007199254740993", "-1", "0" }
