@@ -60,6 +60,10 @@ class Process:
                 stdin=subprocess.PIPE if stdin else subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 pass_fds=pass_fds, preexec_fn=_die_with_parent)
 
+    @property
+    def pid(self):
+        return self._child.pid
+
     def returncode(self):
         return self._child.poll()
 

@@ -38,8 +38,10 @@ RENAME = 'relabel = { { source_labels = { "job" }, target_label = "was", regex =
 DROP_A = 'relabel = { { action = "drop", source_labels = { "job" }, regex = "a" } },'
 
 
-def start(serve, upstream, options="", server="", **more):
+def start(serve, upstream, options="", server="", http2=False, **more):
     text = SERVER % (options, server)
+    if http2:
+        text = text.replace("PORT;", "PORT http2;", 1)
     port = upstream if isinstance(upstream, int) else upstream.port
     return serve(text.replace("UPSTREAM", str(port)), **more)
 

@@ -7,7 +7,7 @@ local HELP = {
   series = "Series received.",
   dropped_series = "Series that rules or a map function dropped.",
   forwarded_requests = "Write requests passed on, or the parts of them.",
-  refused_requests = "Write requests that were refused, whole or in part, before they were passed on.",
+  refused_requests = "Write requests refused, whole or in part, before they were passed on.",
 }
 local NAMES = { "requests", "series", "dropped_series", "forwarded_requests", "refused_requests" }
 

@@ -84,9 +84,10 @@ local function spawn(tasks)
   for i in ipairs(tasks) do ngx.thread.wait(threads[i]) end
 end
 
---- Reads and checks the request and asks the storage, if it is to be asked. Returns an exchange whose
---- answer stands. Until the body is there no exchange is held: a slow sender costs no more than nginx'
---- buffers. What the head says already is answered without the body (413, 415 and the like).
+--- Reads and checks the request and asks the storage, if it is to be asked. Returns an exchange
+--- whose answer stands. Until the body is there no exchange is held: a slow sender costs no more
+--- than nginx' buffers. What the head says already is answered without the body (413, 415 and the
+--- like).
 function Pool:receive()
   local request = head(self)
   local x, message = take(self)

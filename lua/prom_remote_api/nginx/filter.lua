@@ -13,7 +13,9 @@ local KEY = "prom_remote_api" -- in ngx.ctx: what is known of the request
 
 local MESSAGES = {
   { content_type = "application/x-protobuf", version = "0.1.0" },
-  { content_type = "application/x-protobuf;proto=io.prometheus.write.v2.Request", version = "2.0.0" },
+  {
+    content_type = "application/x-protobuf;proto=io.prometheus.write.v2.Request", version = "2.0.0",
+  },
 }
 
 ---@class pra.nginx.Filter
@@ -38,7 +40,8 @@ local function set_message_headers(version)
   ngx.req.set_header("X-Prometheus-Remote-Write-Version", message.version)
 end
 
--- For nginx' own proxy_pass behind access_by_lua. What nothing was asked of is passed on as it came.
+-- For nginx' own proxy_pass behind access_by_lua. What nothing was asked of is passed on as it
+-- came.
 local function replace_body(self, state, out, version)
   state.forwarded = written.counts(out)
   if not self.changes and version == state.version then return end
@@ -130,8 +133,9 @@ local function replace_answer(state)
   state.replace = true
 end
 
---- What stands in header_filter_by_lua beside access_by_lua: makes the upstream's headers those that
---- the sender understands, and success a 400 if a part of the request was refused here already.
+--- What stands in header_filter_by_lua beside access_by_lua: makes the upstream's headers those
+--- that the sender understands, and success a 400 if a part of the request was refused here
+--- already.
 function Filter:header_filter()
   local state = ngx.ctx[KEY]
   if not state or not state.forwarded then return end

@@ -21,7 +21,8 @@ local function reason(response)
 end
 
 -- How bad a status is; the worst of several is the verdict. 429 comes after 5xx: there are senders
--- that drop what was answered with 429. What is neither success nor failure is an upstream gone wrong.
+-- that drop what was answered with 429. What is neither success nor failure is an upstream gone
+-- wrong.
 local function badness(status)
   if status >= 200 and status < 300 then return 0 end
   if status == 429 then return 2 end
@@ -46,8 +47,8 @@ local function verdict(locations, responses)
 end
 
 --- Sends each part of the request out to its internal location, all at the same time, and waits.
---- sums.forwarded and sums.written become what was sent and what the upstreams wrote of it. Raises a
---- verdict if there is anything but success: one that asks for all again, if any upstream does
+--- sums.forwarded and sums.written become what was sent and what the upstreams wrote of it. Raises
+--- a verdict if there is anything but success: one that asks for all again, if any upstream does
 --- (what the others have written already comes twice, then, and changes nothing); else the refusal.
 function shards.forward(out, locations, version, sums)
   local parts = { out }
