@@ -675,7 +675,7 @@ PRA_API int pra_matcher_prefix(const pra_matcher *matcher, pra_str *out);
  * (see pra_matcher). A label that is set to nothing is removed. */
 enum {
     /** where the value matches, sets target_label to replacement; both may name groups of regex:
-     * $1, ${1}, $name, ${name}, and $$ for a dollar; a name with no letter in it is not set */
+     * $1, ${1}, $name, ${name}, and $$ for a dollar; not where the name becomes empty */
     PRA_RELABEL_REPLACE = 0,
     PRA_RELABEL_KEEP = 1,      /**< drops the series if the value does not match */
     PRA_RELABEL_DROP = 2,      /**< drops the series if the value matches */
