@@ -23,7 +23,16 @@ struct memory {
     size_t fail_at; /* SIZE_MAX: never */
     int onward;     /* also all later ones */
     size_t failed;
+    size_t refused; /* bytes, when eager: every allocation fails once, so that Lua collects all */
+    int eager;
 };
+
+static int refuse_once(struct memory *m, size_t more)
+{
+    int first = m->refused != more;
+    m->refused = first ? more : 0;
+    return first;
+}
 
 static void *allocate(void *ctx, void *ptr, size_t old_size, size_t new_size)
 {
@@ -31,6 +40,9 @@ static void *allocate(void *ctx, void *ptr, size_t old_size, size_t new_size)
     size_t held = ptr ? old_size : 0; /* else old_size is a kind of object */
     if (new_size > held) {
         size_t call = m->calls++;
+        if (m->eager && refuse_once(m, new_size - held)) {
+            return NULL;
+        }
         if (call == m->fail_at || (m->onward && call > m->fail_at)) {
             m->failed++;
             return NULL;
@@ -191,18 +203,18 @@ static int make_storage(lua_State *L)
     }
     lua_call(L, 0, 1);
     lua_setfield(L, -2, "storage");
+    for (size_t i = 0; i < 2; i++) {
+        static const char *const caps[] = {"max_memory", "max_instructions"};
+        lua_getglobal(L, caps[i]);
+        lua_setfield(L, -2, caps[i]);
+    }
     pra__lua_storage_new(L, -1, &log, &script->f->storage);
     return 0;
 }
 
 static int protect(lua_State *L, lua_CFunction function, void *argument)
 {
-    lua_pushcfunction(L, function);
-    lua_pushlightuserdata(L, argument);
-    int status = lua_pcall(L, 1, 0, 0);
-    if (status != LUA_OK && status != LUA_ERRMEM) {
-        print_message("%s\n", lua_tostring(L, -1));
-    }
+    int status = pra__lua_protect(L, function, argument);
     lua_settop(L, 0);
     return status;
 }
@@ -244,12 +256,54 @@ static int32_t request(struct fixture *f, const char *target, pra_buffer *body)
     return pra_exchange_status(f->x);
 }
 
+static int collect_all(lua_State *L)
+{
+    (void)lua_gc(L, LUA_GCCOLLECT, 0);
+    return lua_gc(L, LUA_GCCOLLECT, 0);
+}
+
+/* Entries of the registry. Numbers are luaL_ref's, which keeps those that it will give again. */
+static size_t registered(lua_State *L)
+{
+    size_t count = 0;
+    while (protect(L, collect_all, NULL) != LUA_OK) { /* before 5.4 a finalizer's error comes out */
+    }
+    for (lua_pushnil(L); lua_next(L, LUA_REGISTRYINDEX); lua_pop(L, 1)) {
+        count += lua_type(L, -2) != LUA_TNUMBER;
+    }
+    return count;
+}
+
+/* A collection wherever one is possible. */
+static void collect_always(struct fixture *f, const char *target, pra_buffer *body,
+                           int32_t expected)
+{
+#if LUA_VERSION_NUM > 501
+    f->memory.eager = 1;
+    f->memory.refused = 0;
+    assert_int_equal(request(f, target, body), expected);
+    f->memory.eager = 0;
+#endif
+    (void)lua_gc(f->L, LUA_GCSETPAUSE, 0);
+    (void)lua_gc(f->L, LUA_GCSETSTEPMUL, 100000);
+    assert_int_equal(request(f, target, body), expected);
+    (void)lua_gc(f->L, LUA_GCSETPAUSE, 200);
+    (void)lua_gc(f->L, LUA_GCSETSTEPMUL, 200);
+#if LUA_VERSION_NUM >= 504
+    (void)lua_gc(f->L, LUA_GCGEN, 0, 0);
+    assert_int_equal(request(f, target, body), expected);
+    (void)lua_gc(f->L, LUA_GCINC, 0, 0, 0);
+#endif
+}
+
 /* Fails every allocation of a request in turn until none is left to fail. */
 static void torture(const char *text, const char *target, pra_buffer *body, int32_t expected)
 {
     struct fixture f;
     set_up(&f, text);
     assert_int_equal(request(&f, target, body), expected);
+    size_t before = registered(f.L);
+    collect_always(&f, target, body, expected);
     for (int onward = 0; onward < 2; onward++) {
         size_t unavailable = 0, n = 0;
         for (;; n++) {
@@ -270,6 +324,7 @@ static void torture(const char *text, const char *target, pra_buffer *body, int3
         assert_true(n > 2);
         assert_true(!onward || unavailable > 2);
     }
+    assert_int_equal(registered(f.L), before);
     tear_down(&f);
     pra_buffer_free(body);
 }
@@ -508,6 +563,251 @@ static void test_read(void **state)
             "/api/v1/read", read_body(), 200);
 }
 
+static void test_write_exemplars(void **state)
+{
+    (void)state;
+    torture("return { histograms = true, exemplars = true, write = function(ctx, request)\n"
+            "  local kept = request:copy()\n"
+            "  assert(#kept == 3 and #kept.timestamps == 6 and kept.values[2] == 1.5)\n"
+            "  for series in request:series() do\n"
+            "    assert(series.exemplars[1].value == 0.25 and series.histograms[1].sum == 2.5)\n"
+            "    assert(series:label 'path' == series.labels.path and series.timestamps[2] == 2)\n"
+            "  end\n"
+            "  assert(#kept:encode(1, true) > 0)\n"
+            "end }",
+            "/api/v1/write", write_body(), 204);
+}
+
+static void test_write_retry(void **state)
+{
+    (void)state;
+    torture("return { write = function(ctx, request)\n"
+            "  error(setmetatable({ code = core.ERR_RETRY, status = 429, after = 3,\n"
+            "    message = 'busy ' .. #request }, core.verdict))\n"
+            "end }",
+            "/api/v1/write", write_body(), 429);
+}
+
+static void test_query_again(void **state)
+{
+    (void)state;
+    torture("local kept\n"
+            "return { process_query = function(ctx, query, sink)\n"
+            "  local h = { timestamp = 3, count = 3, sum = 1, positive_buckets = { 1, 2 },\n"
+            "    positive_spans = { { offset = 0, length = 2 } } }\n"
+            "  sink:add(setmetatable({}, { __index = function(_, name)\n"
+            "    if name == 'labels' then return { a = 'c' } end\n"
+            "    if name == 'timestamps' or name == 'values' then return { 1, 2 } end\n"
+            "    if name == 'histograms' then return { h } end\n"
+            "  end }))\n"
+            "  return coroutine.wrap(function()\n"
+            "    for i = 1, 3 do\n"
+            "      coroutine.yield { labels = { a = 'b' .. i }, timestamps = {}, values = {},\n"
+            "        histograms = { h } }\n"
+            "    end\n"
+            "  end)\n"
+            "end }",
+            "/api/v1/read", read_body(), 200);
+}
+
+/* Errors are raised from all places that run a script's code. */
+static void test_error_places(void **state)
+{
+    static const struct {
+        const char *text;
+        int read;
+        int32_t status;
+    } cases[] = {
+        {"return { write = function() error() end }", 0, 500},
+        {"return { write = function() error(nil) end }", 0, 500},
+        {"return { write = function() error(setmetatable({}, { __tostring = error })) end }", 0,
+         500},
+        {"return { write = function() error(setmetatable({}, { __tostring = function() return {} "
+         "end })) end }",
+         0, 500},
+        {"return { write = function() coroutine.wrap(function() error 'x' end)() end }", 0, 500},
+        {"return { write = function() coroutine.yield() end }", 0, 500},
+        {"return { write = setmetatable({}, { __call = error }) and function(_, r)\n"
+         "  r:reject(r, r) end }",
+         0, 500},
+        {"return { process_query = function() return function() error 'x' end end }", 1, 500},
+        {"return { process_query = function() return function() return 7 end end }", 1, 500},
+        {"return { process_query = function() return { 7 } end }", 1, 500},
+        {"return { process_query = function() return 7 end }", 1, 500},
+        {"return { process_query = function(_, q) q:matches(setmetatable({}, { __index = error,\n"
+         "  __pairs = error })) return { setmetatable({}, { __index = error }) } end }",
+         1, 500},
+        {"return { process_query = function(_, q, sink)\n"
+         "  sink:add { labels = { a = {} }, timestamps = { 1 }, values = { 1 } } end }",
+         1, 500},
+        {"return { process_query = function(_, q, sink)\n"
+         "  sink:add { labels = { a = 'b' }, timestamps = { 'x' }, values = { 1 } } end }",
+         1, 500},
+        {"return { read = function(_, queries, sinks)\n"
+         "  return { function() error(setmetatable({ code = core.ERR_REJECT, message = 'no' },\n"
+         "    core.verdict)) end } end }",
+         1, 400},
+        {"return { read = function(_, queries, sinks)\n"
+         "  sinks[1], sinks[2] = nil, nil collectgarbage() return { 1 } end }",
+         1, 500},
+    };
+    (void)state;
+    pra_buffer *bodies[] = {write_body(), read_body()};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *target = cases[i].read ? "/read" : "/write";
+        struct fixture f;
+        set_up(&f, cases[i].text);
+        for (int round = 0; round < 3; round++) {
+            int32_t status = request(&f, target, bodies[cases[i].read]);
+            if (status != cases[i].status) {
+                fail_msg("%d, not %d: %s", status, cases[i].status, cases[i].text);
+            }
+        }
+        size_t before = registered(f.L);
+        collect_always(&f, target, bodies[cases[i].read], cases[i].status);
+        assert_int_equal(registered(f.L), before);
+        tear_down(&f);
+    }
+    pra_buffer_free(bodies[0]);
+    pra_buffer_free(bodies[1]);
+}
+
+/* Before 5.4 errors of finalizers come out wherever garbage is collected. */
+static void test_finalizers_that_fail(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pra_buffer *body = write_body();
+    set_up(&f, "local f = function() error 'in a finalizer' end\n"
+               "return { histograms = true, write = function(_, request)\n"
+               "  for series in request:series() do\n"
+               "    for i = 1, 50 do setmetatable({}, { __gc = f }) end\n"
+               "    assert(series.labels.path)\n"
+               "  end\n"
+               "end }");
+    lua_gc(f.L, LUA_GCSETPAUSE, 0);
+    for (size_t n = 0; n < 300; n++) {
+        fail_at(&f.memory, n, n % 2 != 0);
+        int32_t status = request(&f, "/write", body);
+        never_fail(&f.memory);
+        assert_true(status == 204 || status == 503 || (status == 500 && LUA_VERSION_NUM < 504));
+    }
+    while (protect(f.L, collect_all, NULL) != LUA_OK) {
+    }
+    pra_buffer_free(body);
+    tear_down(&f);
+}
+
+/* The function log of a storage may fail as well. */
+static int make_logging_storage(lua_State *L)
+{
+    static const char text[] =
+        "return { log = function(text) logged = (logged or 0) + 1 error(text) end,\n"
+        "  storage = { write = function() error 'x' end, close = function() error 'y' end } }";
+    struct fixture *f = lua_touserdata(L, 1);
+    if (luaL_loadstring(L, text) != LUA_OK) {
+        return lua_error(L);
+    }
+    lua_call(L, 0, 1);
+    pra__lua_storage_new(L, -1, NULL, &f->storage);
+    return 0;
+}
+
+static void test_log_that_fails(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pra_buffer *body = write_body();
+    set_up(&f, "return { write = function() end }");
+    pra_exchange_free(f.x);
+    pra_handler_free(f.handler);
+    assert_int_equal(protect(f.L, make_logging_storage, &f), LUA_OK);
+    assert_int_equal(pra_handler_new(NULL, &f.storage, NULL, &f.handler, NULL), PRA_OK);
+    assert_int_equal(pra_exchange_new(f.handler, NULL, &f.x), PRA_OK);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(request(&f, "/write", body), 500);
+    }
+    pra__lua_storage_close(&f.storage);
+    lua_getglobal(f.L, "logged");
+    assert_int_equal(lua_tonumber(f.L, -1), 4);
+    lua_pop(f.L, 1);
+    pra_buffer_free(body);
+    tear_down(&f);
+}
+
+/* Callbacks on a coroutine of the script's own. */
+static void test_coroutine_as_caller(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pra_buffer *body = write_body();
+    set_up(&f,
+           "return { histograms = true, write = function(_, r) assert(#r == 3) error 'x' end }");
+    lua_State *thread = lua_newthread(f.L);
+    lua_State *previous = pra__lua_enter(thread);
+    for (size_t n = 0;; n++) {
+        fail_at(&f.memory, n, 1);
+        int32_t status = request(&f, "/write", body);
+        never_fail(&f.memory);
+        assert_true(status == 500 || status == 503);
+        assert_int_equal(lua_gettop(thread), 0);
+        if (f.memory.failed == 0) {
+            break;
+        }
+    }
+    pra__lua_leave(thread, previous);
+    lua_pop(f.L, 1);
+    pra_buffer_free(body);
+    tear_down(&f);
+}
+
+/* ---- caps */
+
+static void limit(struct fixture *f, const char *text)
+{
+    set_up(f, "return { write = function() end }");
+    pra_exchange_free(f->x);
+    pra_handler_free(f->handler);
+    pra__lua_meter_attach(f->L);
+    struct script script = {text, f};
+    assert_int_equal(protect(f->L, make_storage, &script), LUA_OK);
+    assert_int_equal(pra_handler_new(NULL, &f->storage, NULL, &f->handler, NULL), PRA_OK);
+    assert_int_equal(pra_exchange_new(f->handler, NULL, &f->x), PRA_OK);
+}
+
+/* With caps that are wide enough all is as before; what was held back is given again. */
+static void test_caps(void **state)
+{
+    (void)state;
+    struct fixture f;
+    pra_buffer *body = write_body();
+    limit(&f, "max_memory, max_instructions = 1e6, 1e5\n"
+              "local count = 0\n"
+              "return { histograms = true, write = function(_, request)\n"
+              "  count = count + 1\n"
+              "  if count % 3 == 0 then while true do pcall(function() while true do end end) end\n"
+              "  elseif count % 3 == 1 then\n"
+              "    local t = {}\n"
+              "    for i = 1, 1e9 do t[i] = ('x'):rep(100) .. i end\n"
+              "  end\n"
+              "end }");
+    for (int i = 1; i < 10; i++) {
+        assert_int_equal(request(&f, "/write", body), i % 3 == 2 ? 204 : 503);
+    }
+    for (size_t n = 0;; n++) {
+        fail_at(&f.memory, n, 0);
+        int32_t status = request(&f, "/write", body);
+        never_fail(&f.memory);
+        assert_true(status == 204 || status == 503);
+        if (n > 200) {
+            break;
+        }
+    }
+    pra__lua_meter_detach(f.L);
+    pra_buffer_free(body);
+    tear_down(&f);
+}
+
 /* A script that uses up all memory itself. */
 static void test_greedy(void **state)
 {
@@ -553,7 +853,8 @@ static void test_creation(void **state)
             assert_int_equal(status, LUA_OK);
             return;
         }
-        assert_int_equal(status, LUA_ERRMEM);
+        /* before 5.4 the libraries raise it again as any other error */
+        assert_true(LUA_VERSION_NUM < 504 ? status != LUA_OK : status == LUA_ERRMEM);
     }
 }
 
@@ -690,6 +991,14 @@ int main(void)
         cmocka_unit_test(test_query_iterator_error),
         cmocka_unit_test(test_query_wrong_series),
         cmocka_unit_test(test_read),
+        cmocka_unit_test(test_write_exemplars),
+        cmocka_unit_test(test_write_retry),
+        cmocka_unit_test(test_query_again),
+        cmocka_unit_test(test_error_places),
+        cmocka_unit_test(test_finalizers_that_fail),
+        cmocka_unit_test(test_log_that_fails),
+        cmocka_unit_test(test_coroutine_as_caller),
+        cmocka_unit_test(test_caps),
         cmocka_unit_test(test_greedy),
         cmocka_unit_test(test_creation),
         cmocka_unit_test(test_late),
