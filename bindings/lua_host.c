@@ -372,7 +372,7 @@ static int adopt(pra__lua_host *host, const pra_storage_vtbl *vtbl, pra_error *e
     if (!same_entries(&host->vtbl, vtbl)) {
         return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG,
                                   "the storage has other functions or flags (write, process_query, "
-                                  "read, histograms, exemplars, ordered) than when the script was "
+                                  "read, histograms, exemplars) than when the script was "
                                   "run first: for that the server must be started again");
     }
     return PRA_OK;
