@@ -20,7 +20,9 @@ function client.encode_queries(queries, opts)
   for i, name in ipairs(opts and opts.response_types or {}) do
     types[i] = response_types[name] or error("no such response type: " .. tostring(name), 2)
   end
-  return core.encode_queries(queries, types)
+  -- In LuaJIT serve's queries are of the other face.
+  local face = type(queries[1]) == "userdata" and package.loaded["prom_remote_api.core"] or core
+  return face.encode_queries(queries, types)
 end
 
 --- What the answer to a read request holds: a list for each query, of series tables. The

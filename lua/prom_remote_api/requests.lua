@@ -28,18 +28,20 @@ end
 ---@return integer? code
 function requests.request() return core.request() end
 
-local encode = Request.encode
+local plain_encode = Request.encode
+
+local function encode(face_encode, request, opts)
+  opts = opts or {}
+  local version = opts.version or request.version
+  return face_encode(request, version == 0 and 1 or version, opts.compressed ~= false)
+end
 
 --- The message in bytes. Options: version (default: its own; 1 if it was built), compressed (true).
 ---@param opts { version: integer?, compressed: boolean? }?
 ---@return string? data
 ---@return string? message
 ---@return integer? code
-function Request:encode(opts)
-  opts = opts or {}
-  local version = opts.version or self.version
-  return encode(self, version == 0 and 1 or version, opts.compressed ~= false)
-end
+function Request:encode(opts) return encode(plain_encode, self, opts) end
 
 -- Metadata that stands alone, as in 1.0, goes with what is left of a request.
 local function add_families(out, metadata)
@@ -52,17 +54,11 @@ local function add_families(out, metadata)
   return true
 end
 
---- A new request of those series for which fn(labels, series) returns labels (the same table or
---- another), under these labels; how many it dropped. Errors of fn pass through.
----@param fn fun(labels: table<string, string>, series: pra.Series): table<string, string>?|false
----@return pra.Request? request
----@return integer|string|nil dropped or message
----@return integer? code
-function Request:map(fn)
-  local out, message, code = core.request()
+local function map(face, request, fn)
+  local out, message, code = face.request()
   if not out then return nil, message, code end
   local dropped, ok = 0, nil
-  for series in self:series() do
+  for series in request:series() do
     local labels = fn(series.labels, series)
     if labels then
       ok, message, code = out:add(series, labels)
@@ -71,13 +67,25 @@ function Request:map(fn)
       dropped = dropped + 1
     end
   end
-  ok, message, code = add_families(out, self.metadata)
+  ok, message, code = add_families(out, request.metadata)
   if not ok then return nil, message, code end
   return out, dropped
 end
 
-failure.of(Request, { "add", "add_metadata", "encode", "copy", "map", "relabel", "split" })
-failure.of(core.Relabel, { "labels" })
+--- A new request of those series for which fn(labels, series) returns labels (the same table or
+--- another), under these labels; how many it dropped. Errors of fn pass through.
+---@param fn fun(labels: table<string, string>, series: pra.Series): table<string, string>?|false
+---@return pra.Request? request
+---@return integer|string|nil dropped or message
+---@return integer? code
+function Request:map(fn) return map(core, self, fn) end
+
+local function may_fail(face)
+  failure.of(face.Request, { "add", "add_metadata", "encode", "copy", "map", "relabel", "split" })
+  failure.of(face.Relabel, { "labels" })
+end
+
+may_fail(core)
 
 local function list_of(column) return column and column:totable() end
 
@@ -89,6 +97,20 @@ function Series:totable()
     start_timestamps = list_of(self.start_timestamps), histograms = self.histograms,
     exemplars = self.exemplars,
   }
+end
+
+local adopted = { [core] = true }
+
+--- Makes the requests and series of another face, such as serve's in LuaJIT, what ours are.
+---@param face table
+function requests.adopt(face)
+  if adopted[face] then return end
+  adopted[face] = true
+  local face_encode = face.Request.encode
+  function face.Request:encode(opts) return encode(face_encode, self, opts) end
+  function face.Request:map(fn) return map(face, self, fn) end
+  face.Series.totable = Series.totable
+  may_fail(face)
 end
 
 return requests

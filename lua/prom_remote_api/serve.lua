@@ -22,10 +22,12 @@ local function with_host(core, opts)
   return setmetatable({ host = host }, { __index = opts })
 end
 
--- Where handlers are of another face, verdicts are its own too; core is to know them.
-local function share_verdicts(core)
+-- Where handlers are of another face, verdicts are its own too; core is to know them, and its
+-- requests are to be like the others.
+local function join_faces(core)
   local face = require "prom_remote_api.faces"
   if face ~= core then debug.getregistry()["pra.verdict"] = face.verdict end
+  require("prom_remote_api.requests").adopt(core)
 end
 
 local function run(core, opts)
@@ -77,7 +79,7 @@ local function serve(opts)
     opts, message, code = with_host(core, opts)
     if not opts then return nil, message, code end
   else
-    share_verdicts(core)
+    join_faces(core)
   end
   serving = true
   local ok, done
