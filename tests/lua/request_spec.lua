@@ -608,3 +608,50 @@ describe("the request of a storage", function()
     end
   end)
 end)
+
+describe("coroutines", function()
+  it("may share a request and its iterators", function()
+    local request, got = decoded(), {}
+    local next_labels, next_series = request:labels(), request:series()
+    local threads = {}
+    for i = 1, 2 do
+      threads[i] = coroutine.create(function()
+        for _ = 1, 2 do
+          local number, labels = next_labels()
+          coroutine.yield()
+          local series = next_series()
+          coroutine.yield()
+          got[#got + 1] = { number, labels, series.index, series.labels }
+        end
+      end)
+    end
+    for _ = 1, 5 do
+      for _, thread in ipairs(threads) do assert(coroutine.resume(thread)) end
+      collectgarbage()
+    end
+    table.sort(got, function(a, b) return a[1] < b[1] end)
+    local seen = {}
+    for i, series in ipairs(some()) do
+      assert.equal(i, got[i][1])
+      assert.same(series.labels, got[i][2])
+      seen[got[i][3]] = got[i][4]
+    end
+    for i, series in ipairs(some()) do assert.same(series.labels, seen[i]) end
+  end)
+
+  it("may raise while a request is mapped, and go on", function()
+    local request = decoded()
+    local thread = coroutine.wrap(function()
+      local ok, message = pcall(request.map, request, function(_, series)
+        if series.index == 3 then error("third", 0) end
+        return series.labels
+      end)
+      coroutine.yield(ok, message)
+      return #assert(request:map(function(labels) return labels end))
+    end)
+    local ok, message = thread()
+    assert.is_false(ok)
+    assert.equal("third", message)
+    assert.equal(4, thread())
+  end)
+end)
