@@ -77,7 +77,8 @@
 ---     answer goes first, and all of it comes again. A filter that changes nothing passes the
 ---     request on as it came and leaves this to the upstream.
 ---   - The headers that say to a sender of 2.0 how much was written are put right: for what was
----     dropped (see count_dropped), and when the upstream takes 1.0, which has none.
+---     dropped (see count_dropped), and when the upstream takes 1.0, which has none. An upstream that
+---     is sent 2.0 and answers 2xx without them has not understood it: 502.
 ---   - Of several upstreams the worst answer counts: 5xx, or anything that is none of 2xx, 4xx (as
 ---     502); then 429; then the other 4xx. Retry-After is the longest of theirs. After 5xx and 429
 ---     the sender sends everything again, also to those that had written it: they must not mind.

@@ -208,6 +208,16 @@ def test_partly_refused(serve, upstream, version):
     assert ask(nginx, version, up(job="b")).status == 204
 
 
+def test_the_upstreams_text_gives_way(serve, upstream):
+    nginx = start(serve, upstream, DROP_A)
+    for body in b"ok", b"x" * 200_000:
+        upstream.answer = 200, {"Content-Type": "text/html", "Content-Encoding": "gzip"}, body
+        answer = ask(nginx, 1, up(job="b"), BAD)
+        assert answer.status == 400 and answer.text.count("\n") == 1 and 'job="no name"' in answer.text
+        assert int(answer.headers["content-length"]) == len(answer.body)
+        assert "content-encoding" not in answer.headers
+
+
 @pytest.mark.parametrize("version", [1, 2])
 @pytest.mark.parametrize("status", [400, 429, 500, 503])
 def test_the_upstreams_refusal_goes_before_ours(serve, upstream, version, status):
@@ -246,6 +256,16 @@ def test_counts_when_the_upstream_takes_1_0(serve, upstream, status, written):
     nginx = start(serve, upstream, DROP_A + "upstream_version = 1,")
     answer = ask(nginx, 2, up(job="a"), up(job="b"), up(job="c"))
     assert (answer.status, answer.written) == (status, (written, 0, 0))
+
+
+def test_an_upstream_that_does_not_know_2_0(serve, upstream):
+    upstream.answer = 200, {}, b"fine"
+    nginx = start(serve, upstream, "upstream_version = 2,")
+    for all_series in [up()], [up(), BAD]:
+        answer = ask(nginx, 1, *all_series)
+        assert (answer.status, answer.text) == (502, "the upstream does not know remote write 2.0\n")
+    answer = ask(nginx, 2, up())
+    assert (answer.status, answer.written) == (200, None), "which says it to a sender of 2.0"
 
 
 def test_a_sender_of_1_0_sees_no_counts(serve, upstream):
@@ -327,7 +347,9 @@ def test_what_is_counted(serve, upstream):
 
 @pytest.mark.parametrize("options, message", [
     ("upstream_version = 3", "upstream_version is 1 or 2"),
-    ("upstreams = {}", "upstreams is an empty list"),
+    ("upstreams = {}", "upstreams is a list of 1 to 50"),
+    ("relable = {}", "no such option: relable"),
+    ('tenant = { alow = { "a" } }', "no such option: alow"),
     ('relabel = { { action = "explode" } }', "explode"),
     ('relabel = { { action = "drop", regex = "(" } }', "regular expression"),
     ("limits = { max_fun = 1 }", "no such limit: max_fun"),
@@ -340,6 +362,7 @@ def test_mistakes_keep_nginx_from_starting(serve, upstream, options, message):
 
 @pytest.mark.parametrize("options", [RENAME, "map = function(labels) return labels end", "", "upstream_version = 2"])
 def test_no_growth(serve, upstream, options):
+    upstream.answer = 204, said(2000, 0, 0), b""
     nginx = start(serve, upstream, options)
     body = many(500, samples=4)
 

@@ -254,6 +254,15 @@ def test_streamed_answers(serve):
     assert frame_series(got.body) == {f"{i:02d}": 100_000 for i in range(1, 31)}
 
 
+def test_streamed_answers_in_http_1_0(serve):
+    nginx = start(serve, LARGE)
+    with socket.create_connection(("127.0.0.1", nginx.port)) as client:
+        client.sendall(large_read("1.0"))
+        head, _, raw = b"".join(iter(lambda: client.recv(1 << 16), b"")).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and b"chunked" not in head
+    assert frame_series(raw) == {f"{i:02d}": 100_000 for i in range(1, 31)}
+
+
 def frame_series(raw):
     """Samples by label n; without checksums, of which Python would be slow to make so many."""
     out, at = {}, 0

@@ -114,6 +114,15 @@ def test_upstreams_that_are_not_there(serve, upstreams):
     assert len(upstreams[0].requests) == len(upstreams[2].requests) == 1
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_upstream_that_does_not_know_2_0(serve, upstreams, version):
+    nginx = start(serve, upstreams, "upstream_version = 2,")
+    for one in upstreams[1:]:
+        one.answer = lambda got: (204, said(len(got.series), 0, 0), b"")
+    answer = nginx.request(body=BODY[version](*ALL), headers=HEADERS[version])
+    assert (answer.status, answer.text) == (502, "/shard/0 answered 502: it does not know remote write 2.0\n")
+
+
 def test_partly_refused_and_dropped(serve, upstreams):
     nginx = start(serve, upstreams,
                   'relabel = { { action = "drop", source_labels = { "instance" }, regex = "host-1.*" } }')

@@ -18,6 +18,8 @@ local MESSAGES = {
   },
 }
 
+local TEXT = { ["Content-Type"] = "text/plain; charset=utf-8" }
+
 ---@class pra.nginx.Filter
 local Filter = {}
 Filter.__index = Filter
@@ -126,10 +128,11 @@ function Filter:__call()
   return pass(self)
 end
 
-local function replace_answer(state)
-  ngx.status = state.status
-  for name, value in pairs(state.headers) do ngx.header[name] = value end
-  ngx.header["Content-Length"] = #state.body
+local function replace_answer(state, status, headers, body)
+  state.body = body
+  ngx.status = status
+  for name, value in pairs(headers) do ngx.header[name] = value end
+  ngx.header["Content-Length"], ngx.header["Content-Encoding"] = #body, nil
   state.replace = true
 end
 
@@ -141,13 +144,19 @@ function Filter:header_filter()
   if not state or not state.forwarded then return end
   local upstream = self.upstream_version or state.version
   local ok = ngx.status >= 200 and ngx.status < 300
+  local header = function(name) return ngx.header[name] end
+  local silent = upstream == 2 and written.not_understood(header, state.forwarded)
   if state.version == 1 then
     written.remove(ngx.header)
-  elseif upstream == 1 or ngx.header["X-Prometheus-Remote-Write-Samples-Written"] then
-    state.written = written.said(function(name) return ngx.header[name] end, state.forwarded, ok)
+  elseif not silent then
+    state.written = written.said(header, state.forwarded, ok)
     state.told = written_headers(self, state, ngx.status)
   end
-  if ok and state.status then replace_answer(state) end
+  if ok and silent and state.version == 1 then -- a sender of 2.0 sees it by itself
+    replace_answer(state, 502, TEXT, "the upstream does not know remote write 2.0\n")
+  elseif ok and state.status and not silent then
+    replace_answer(state, state.status, state.headers, state.body)
+  end
   for name, value in pairs(state.told or {}) do ngx.header[name] = value end
 end
 
@@ -158,15 +167,22 @@ function Filter:body_filter()
   ngx.arg[1] = ngx.arg[2] and state.body or nil
 end
 
+local MOST_UPSTREAMS = 50 -- nginx makes no more subrequests of a request at a time
+
 local function check(opts)
+  gate.known(opts, { "relabel", "map", "upstream_version", "upstreams", "tenant", "count_dropped",
+    "limits", "metrics" })
   if opts.upstream_version and not MESSAGES[opts.upstream_version] then
     error("upstream_version is 1 or 2", 3)
   end
-  if opts.upstreams and #opts.upstreams == 0 then error("upstreams is an empty list", 3) end
+  if opts.upstreams and (#opts.upstreams == 0 or #opts.upstreams > MOST_UPSTREAMS) then
+    error("upstreams is a list of 1 to " .. MOST_UPSTREAMS .. " locations", 3)
+  end
 end
 
 --- A filter; see nginx.lua.
 function filter.new(opts)
+  opts = opts or {}
   check(opts)
   local self = setmetatable({
     map = opts.map, upstream_version = opts.upstream_version, upstreams = opts.upstreams,

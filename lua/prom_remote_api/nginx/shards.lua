@@ -15,7 +15,7 @@ end
 
 -- What a sender may see of an upstream's answer: text, but no pages for browsers.
 local function reason(response)
-  local kind = response.header["Content-Type"] or ""
+  local kind = response.header["Content-Type"] or "text/plain"
   local line = kind:find "^text/plain" and response.body:match "^[^\r\n]*" or ""
   return line ~= "" and ": " .. line or ""
 end
@@ -66,7 +66,12 @@ function shards.forward(out, locations, version, sums)
   local responses = { ngx.location.capture_multi(calls) }
   for i, response in ipairs(responses) do
     local header = function(name) return response.header[name] end
-    written.add(sums.written, written.said(header, counts[i], badness(response.status) == 0))
+    local ok = badness(response.status) == 0
+    if ok and version == 2 and written.not_understood(header, counts[i]) then
+      responses[i] = { status = 502, header = {}, body = "it does not know remote write 2.0" }
+      ok = false
+    end
+    written.add(sums.written, written.said(header, counts[i], ok))
   end
   verdict(sent, responses)
 end

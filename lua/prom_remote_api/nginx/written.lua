@@ -30,6 +30,17 @@ function written.said(header, forwarded, ok)
   return counts
 end
 
+--- Whether an upstream that was sent 2.0, and answers 2xx, has not understood it: it is to say what
+--- of it was written.
+function written.not_understood(header, forwarded)
+  local some = false
+  for _, kind in ipairs(KINDS) do
+    if header(HEADERS[kind]) then return false end
+    some = some or forwarded[kind] > 0
+  end
+  return some
+end
+
 --- Adds more to sum.
 function written.add(sum, more)
   for _, kind in ipairs(KINDS) do sum[kind] = (sum[kind] or 0) + more[kind] end
