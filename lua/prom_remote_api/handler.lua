@@ -49,7 +49,9 @@ end
 --- (default { 1, 2 }); strict = true, which refuses what is mended otherwise (unsorted labels, empty
 --- values); external_labels, which every series of an answer has; ignored_matchers, a list of labels
 --- that queries are not to ask about; read_delay_ms and read_max_age_ms: what is younger or older is
---- not read; integers ("string", "cdata"), how the storage gets integers.
+--- not read; integers ("string", "cdata"), how the storage gets integers; max_instructions, what
+--- one call of a storage function may take (503 past it; not on the ffi face: see
+--- lua/docs/serve.md).
 ---@param opts table
 ---@return pra.Handler? handler
 ---@return string? message

@@ -302,6 +302,24 @@ describe("a script", function()
     assert.equal(1, count(running:log(), "closed"))
   end)
 
+  it("in the calling state is handed what it is handed anywhere", function()
+    running = program.start(lua .. " " .. script("plain.lua", [[
+      assert(pra.serve { listen = "127.0.0.1:0", storage = { write = function(ctx, request)
+        local kept, dropped = request:map(function(labels)
+          labels.to = "there"
+          return labels.instance == "1" and labels or nil
+        end)
+        assert(#kept == 1 and dropped == 2 and #kept:encode { version = 2 } > 0)
+        for series in kept:series() do assert(series:totable().labels.to == "there") end
+        error(pra.reject { "as it should be", status = 422 })
+      end } })
+    ]]))
+    local statuses, body = running:post(wire.write(wire.some(3)))
+    assert.equal(422, statuses[1], running:log())
+    assert.matches("as it should be", body)
+    assert.equal(0, running:stop(), running:log())
+  end)
+
   it("in the calling state has no cap of memory", function()
     local code, output = program.run(lua .. " " .. script("plain.lua", [[
       print(pcall(pra.serve, { listen = "127.0.0.1:0", max_memory = 1, storage = { write = print } }))
