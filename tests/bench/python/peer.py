@@ -17,7 +17,7 @@ from support import BUILT, require
 require(api_implementation.Type() == "upb", "protobuf without upb is no peer")
 
 _pool = descriptor_pool.DescriptorPool()
-for _file in descriptor_pb2.FileDescriptorSet.FromString((BUILT / "schemas.pb").read_bytes()).file:
+for _file in descriptor_pb2.FileDescriptorSet.FromString((BUILT / "python" / "schemas.pb").read_bytes()).file:
     _pool.Add(_file)
 
 

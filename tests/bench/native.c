@@ -1,31 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What the Python benchmarks call through ctypes: inputs, the C side of what is compared, and the
- * client of the servers. One of each kind, for one thread; what fails ends the process. */
+#include "native.h"
+
 #include "serving.h"
 
 #include <pra_server.h>
 #include <stdlib.h>
 #include <string.h>
-
-#define SHOWN __attribute__((visibility("default")))
-
-/* Returns the length of *out, which lives as long as the process. */
-SHOWN size_t native_write_request(size_t series_count, int32_t version, char **out);
-SHOWN size_t native_read_request(int32_t response_type, char **out);
-
-/* Decoding alone, into a warm request. */
-SHOWN void native_decode(const char *block, size_t len, int32_t version);
-/* The same into a request of its own, which is freed. */
-SHOWN void native_decode_new(const char *block, size_t len, int32_t version);
-/* An exchange with the storage of serving.h; *out is its answer, valid until the next call. */
-SHOWN int native_exchange(const char *target, const char *content_type, const char *body,
-                          size_t len, const char **out, size_t *out_len);
-
-/* Starts the server; returns its port. */
-SHOWN uint16_t native_serve(void);
-/* result: requests, seconds, CPU time of the client in us. */
-SHOWN void native_load(uint16_t port, char *body, size_t len, unsigned connections, double seconds,
-                       double result[3]);
 
 static pra_write_request *request;
 static pra_handler *handler;
@@ -87,6 +67,61 @@ void native_decode_new(const char *block, size_t len, int32_t version)
     pra_write_request_free(request);
     request = warm;
 }
+
+/* ---- relabelling: these rules are also in lua/bench_lua_nginx.py */
+
+#define TEXT(literal) ((pra_str){literal, sizeof(literal) - 1})
+
+static pra_relabel *rules(void)
+{
+    static const pra_str metric[] = {{"__name__", 8}}, instance[] = {{"instance", 8}};
+    pra_relabel_rule list[4];
+    pra_relabel *relabel;
+    for (size_t i = 0; i < 4; i++)
+        bench_require(pra_relabel_rule_init(&list[i], sizeof list[i]) == PRA_OK, "rule");
+    list[0].action = PRA_RELABEL_DROP;
+    list[0].source_labels = metric;
+    list[0].source_label_count = 1;
+    list[0].regex = TEXT("go_.*|node_scrape_.*");
+    list[1].source_labels = instance;
+    list[1].source_label_count = 1;
+    list[1].regex = TEXT("([^:]+):\\d+");
+    list[1].target_label = TEXT("host");
+    list[2].target_label = TEXT("via");
+    list[2].replacement = TEXT("nginx");
+    list[3].action = PRA_RELABEL_LABELDROP;
+    list[3].regex = TEXT("fstype|revision");
+    bench_require(pra_relabel_new(NULL, list, 4, NULL, &relabel, NULL) == PRA_OK, "rules");
+    return relabel;
+}
+
+size_t native_filter(const char *block, size_t len, int32_t version, const char **out)
+{
+    static pra_relabel *relabel;
+    static pra_write_request *changed;
+    static pra_buffer *message, *compressed;
+    uint64_t dropped;
+    if (relabel == NULL) {
+        relabel = rules();
+        bench_require(pra_write_request_new(NULL, &changed) == PRA_OK &&
+                          pra_buffer_new(NULL, &message) == PRA_OK &&
+                          pra_buffer_new(NULL, &compressed) == PRA_OK,
+                      "memory");
+    }
+    decode((bench_bytes){(char *)block, len}, version);
+    pra_write_request_reset(changed);
+    pra_buffer_reset(message);
+    pra_buffer_reset(compressed);
+    bench_require(pra_write_request_relabel(request, relabel, changed, &dropped, NULL) == PRA_OK &&
+                      pra_write_request_encode(changed, version, message, NULL) == PRA_OK &&
+                      pra_snappy_compress(pra_buffer_data(message), pra_buffer_len(message),
+                                          compressed, NULL) == PRA_OK,
+                  "relabel and encode");
+    *out = pra_buffer_data(compressed);
+    return pra_buffer_len(compressed);
+}
+
+/* ---- exchanges and servers */
 
 static void need_handler(void)
 {
