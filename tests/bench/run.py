@@ -29,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def arguments():
     parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="benchmarks to run (decode, response, python, "
-                        "...; python_write is a part of the last); default: all")
+                        "lua, ...; python_write is a part of python); default: all")
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build" / "bench")
     parser.add_argument("--json", action="store_true", help="one object a line, for programs")
     parser.add_argument("--instructions", action="store_true",

@@ -95,6 +95,7 @@ def digest_of(series: Iterable[tuple[dict[str, str], Iterable[int], Iterable[flo
 native = ctypes.CDLL(str(BUILT / "native.so"))
 native.native_write_request.restype = ctypes.c_size_t
 native.native_read_request.restype = ctypes.c_size_t
+native.native_filter.restype = ctypes.c_size_t
 native.native_serve.restype = ctypes.c_uint16
 
 
@@ -116,6 +117,13 @@ def read_request(response_type: int) -> bytes:
 def c_decode(block: bytes, version: int = WRITE_V1, *, new: bool = False) -> None:
     function = native.native_decode_new if new else native.native_decode
     function(block, ctypes.c_size_t(len(block)), version)
+
+
+def c_filter(block: bytes, version: int = WRITE_V1) -> bytes:
+    """Decoded, relabelled, encoded again; see native.c."""
+    place = ctypes.c_void_p()
+    length = native.native_filter(block, ctypes.c_size_t(len(block)), version, ctypes.byref(place))
+    return ctypes.string_at(place, length)
 
 
 def c_exchange(target: str, content_type: str, body: bytes) -> tuple[int, bytes]:
