@@ -115,79 +115,70 @@ void pra__lua_labels_push(lua_State *L, const pra_columns *columns, size_t serie
     }
 }
 
-/* Upvalues of the iterators. */
-enum { UP_REQUEST = 1, UP_STRINGS, UP_SERIES, UP_LABEL };
+/* Upvalues of the iterators: out of a script's reach. */
+enum { UP_REQUEST = 1, UP_STRINGS, UP_CURSOR };
 
-/* Leaves the table of strings at index 1. The upvalues are out of a script's reach. */
-static const pra_columns *resume(lua_State *L)
-{
-    lua_settop(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(UP_STRINGS));
-    return pra__lua_request_now(L, lua_touserdata(L, lua_upvalueindex(UP_REQUEST)));
-}
+/* Userdata, which is quicker to come by than upvalues that are numbers. */
+typedef struct cursor {
+    pra__lua_request *request; /* UP_REQUEST */
+    size_t series, label;      /* that are next */
+} cursor;
 
-static void set_upvalue(lua_State *L, int upvalue, size_t value)
+static int push_iterator(lua_State *L, lua_CFunction next)
 {
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_replace(L, lua_upvalueindex(upvalue));
+    const pra_columns *columns = pra__lua_request_columns(L, 1);
+    lua_settop(L, 1);
+    pra__lua_strings_push(L, columns);
+    cursor *at = lua_newuserdatauv(L, sizeof *at, 0);
+    *at = (cursor){.request = lua_touserdata(L, 1)};
+    lua_pushcclosure(L, next, UP_CURSOR);
+    return 1;
 }
 
 static int next_labels(lua_State *L)
 {
-    const pra_columns *columns = resume(L);
-    const size_t series = (size_t)lua_tointeger(L, lua_upvalueindex(UP_SERIES));
-    if (series >= columns->series_count) {
+    cursor *at = lua_touserdata(L, lua_upvalueindex(UP_CURSOR));
+    const pra_columns *columns = pra__lua_request_now(L, at->request);
+    if (at->series >= columns->series_count) {
         return 0;
     }
-    lua_pushinteger(L, (lua_Integer)series + 1);
-    pra__lua_labels_push(L, columns, series, 1, 1);
-    set_upvalue(L, UP_SERIES, series + 1); /* not if that failed: the strings are not all there */
+    lua_pushinteger(L, (lua_Integer)at->series + 1);
+    pra__lua_labels_push(L, columns, at->series, lua_upvalueindex(UP_STRINGS), 1);
+    at->series++; /* not if that failed: the strings are not all there */
     return 2;
 }
 
 /* for number, labels in request:labels() do */
 int pra__lua_request_labels(lua_State *L)
 {
-    const pra_columns *columns = pra__lua_request_columns(L, 1);
-    lua_settop(L, 1);
-    pra__lua_strings_push(L, columns);
-    lua_pushinteger(L, 0);
-    lua_pushcclosure(L, next_labels, UP_SERIES);
-    return 1;
+    return push_iterator(L, next_labels);
 }
 
 static int next_label(lua_State *L)
 {
-    const pra_columns *columns = resume(L);
-    size_t series = (size_t)lua_tointeger(L, lua_upvalueindex(UP_SERIES));
-    const size_t label = (size_t)lua_tointeger(L, lua_upvalueindex(UP_LABEL));
-    if (label >= columns->label_count) {
+    cursor *at = lua_touserdata(L, lua_upvalueindex(UP_CURSOR));
+    const pra_columns *columns = pra__lua_request_now(L, at->request);
+    if (at->label >= columns->label_count) {
         return 0;
     }
-    while (label >= columns->label_offsets[series + 1]) {
-        set_upvalue(L, UP_SERIES, ++series);
+    while (at->label >= columns->label_offsets[at->series + 1]) {
+        at->series++;
     }
-    source s = source_of(columns, series, 1, 1);
-    const size_t passed = label - s.at;
+    source s = source_of(columns, at->series, lua_upvalueindex(UP_STRINGS), 1);
+    const size_t passed = at->label - s.at;
     s.at += passed;
     s.before += passed;
     s.slot += 2 * (lua_Integer)passed;
-    lua_pushinteger(L, (lua_Integer)series + 1);
+    lua_pushinteger(L, (lua_Integer)at->series + 1);
     push_label(L, &s);
-    set_upvalue(L, UP_LABEL, label + 1);
+    at->label++;
     return 3;
 }
 
 /* for number, name, value in request:each_label() do */
 int pra__lua_request_each_label(lua_State *L)
 {
-    const pra_columns *columns = pra__lua_request_columns(L, 1);
-    lua_settop(L, 1);
-    pra__lua_strings_push(L, columns);
-    lua_pushinteger(L, 0);
-    lua_pushinteger(L, 0);
-    lua_pushcclosure(L, next_label, UP_LABEL);
-    return 1;
+    return push_iterator(L, next_label);
 }
 
 /* ---- the sum of a series' labels */

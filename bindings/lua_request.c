@@ -97,9 +97,8 @@ const pra_columns *pra__lua_request_columns(lua_State *L, int index)
     return columns_of(pra__lua_request_check(L, index));
 }
 
-const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua_request **out)
+const pra_write_request *pra__lua_request_data(lua_State *L, pra__lua_request *r)
 {
-    pra__lua_request *r = luaL_checkudata(L, index, PRA__LUA_REQUEST);
     const pra_write_request *data = r->view.object ? r->view.object : r->kept;
     if (!data) {
         pra__lua_view_over(L, PRA__LUA_REQUEST);
@@ -111,7 +110,6 @@ const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua
         }
     }
     (void)columns_of(r);
-    *out = r;
     return data;
 }
 
@@ -241,8 +239,8 @@ static int request_metadata(lua_State *L)
 /* Columns of what can still be added to are copies: an owner would be in the way. */
 static int push_column(lua_State *L, pra__lua_kind kind, const void *items, size_t count)
 {
-    pra__lua_request *r;
-    const pra_write_request *data = pra__lua_request_data(L, 1, &r);
+    pra__lua_request *r = lua_touserdata(L, 1);
+    const pra_write_request *data = pra__lua_request_data(L, r);
     pra__lua_column_push(L, data, r->built != NULL,
                          (pra__lua_numbers){items, count, kind, r->view.integers});
     return 1;

@@ -110,10 +110,11 @@ static series check_series(lua_State *L, int object)
     luaL_checktype(L, object, LUA_TTABLE);
     (void)lua_rawgeti(L, object, REQUEST);
     (void)lua_rawgeti(L, object, NUMBER);
-    if (!luaL_testudata(L, -2, PRA__LUA_REQUEST)) {
+    s.request = luaL_testudata(L, -2, PRA__LUA_REQUEST);
+    if (!s.request) {
         (void)luaL_argerror(L, object, "a series of a request is wanted");
     }
-    s.data = pra__lua_request_data(L, -2, &s.request);
+    s.data = pra__lua_request_data(L, s.request);
     s.columns = &s.request->columns;
     s.index = (size_t)lua_tointegerx(L, -1, &number) - 1;
     if (!number || s.index >= s.columns->series_count) {
@@ -279,8 +280,11 @@ static int series_index(lua_State *L)
     if (lua_rawget(L, lua_upvalueindex(2)) == LUA_TNIL) {
         return 1;
     }
-    lua_pushvalue(L, 1);
-    lua_call(L, 1, 1);
+    const lua_CFunction get = lua_tocfunction(L, -1);
+    lua_settop(L, 2); /* called as it is: it takes the series at index 1 */
+    if (get(L) == 0) {
+        return 0;
+    }
     if (!lua_isnil(L, -1)) {
         lua_pushvalue(L, 2);
         lua_pushvalue(L, -2);
@@ -297,41 +301,41 @@ static int series_newindex(lua_State *L)
 
 /* ---- the iterator */
 
-/* Upvalues: the request, the strings of its labels, the number of series given out. */
+/* Upvalues: the request, the strings of its labels, the metatable of series, how many were given
+ * out (userdata, which is quicker to come by than a number). */
 static int next_series(lua_State *L)
 {
-    lua_settop(L, 0);
-    lua_pushvalue(L, lua_upvalueindex(1));
-    const pra_columns *columns = pra__lua_request_columns(L, 1);
-    const lua_Integer next = lua_tointeger(L, lua_upvalueindex(3)) + 1;
-    if ((size_t)next > columns->series_count) {
+    size_t *at = lua_touserdata(L, lua_upvalueindex(4));
+    const pra_columns *columns = pra__lua_request_now(L, lua_touserdata(L, lua_upvalueindex(1)));
+    if (*at >= columns->series_count) {
         return 0;
     }
     enum { FIELDS = 4 };
     lua_createtable(L, SLOTS, FIELDS);
-    luaL_setmetatable(L, PRA__LUA_SERIES);
-    lua_pushvalue(L, 1);
+    lua_pushvalue(L, lua_upvalueindex(3));
+    (void)lua_setmetatable(L, -2);
+    lua_pushvalue(L, lua_upvalueindex(1));
     lua_rawseti(L, -2, REQUEST);
-    lua_pushinteger(L, next);
-    lua_rawseti(L, -2, NUMBER);
-    lua_pushvalue(L, lua_upvalueindex(2));
-    lua_rawseti(L, -2, STRINGS);
-    lua_pushinteger(L, next);
+    lua_pushinteger(L, (lua_Integer)*at + 1);
     lua_pushvalue(L, -1);
-    lua_replace(L, lua_upvalueindex(3));
+    lua_rawseti(L, -3, NUMBER);
+    lua_pushvalue(L, lua_upvalueindex(2));
+    lua_rawseti(L, -3, STRINGS);
+    ++*at;
     return 2;
 }
 
 /* for series, number in request:series() do */
 int pra__lua_request_series(lua_State *L)
 {
-    pra__lua_request *r;
     const pra_columns *columns = pra__lua_request_columns(L, 1);
-    (void)pra__lua_request_data(L, 1, &r); /* they may stay */
+    (void)pra__lua_request_data(L, lua_touserdata(L, 1)); /* they may stay */
     lua_settop(L, 1);
     pra__lua_strings_push(L, columns);
-    lua_pushinteger(L, 0);
-    lua_pushcclosure(L, next_series, 3);
+    (void)luaL_getmetatable(L, PRA__LUA_SERIES);
+    size_t *at = lua_newuserdatauv(L, sizeof *at, 0);
+    *at = 0;
+    lua_pushcclosure(L, next_series, 4);
     return 1;
 }
 

@@ -213,7 +213,7 @@ const pra_columns *pra__lua_request_columns(lua_State *L, int index);
 const pra_columns *pra__lua_request_now(lua_State *L, pra__lua_request *r);
 /* What series and columns are made of, with out's columns as they are now; also of one that is
  * over, if it had been asked for before. Raises. */
-const pra_write_request *pra__lua_request_data(lua_State *L, int index, pra__lua_request **out);
+const pra_write_request *pra__lua_request_data(lua_State *L, pra__lua_request *r);
 /* Arguments from reason_index on: reason [, kind [, count]]. Raises. */
 void pra__lua_reject(lua_State *L, pra__lua_request *r, size_t series, int reason_index);
 void pra__lua_requests_register(lua_State *L);
