@@ -31,7 +31,7 @@ requests.Request = Request
 -- What requests hold is no memory of Lua's, so its collector would not hurry. It is told when there
 -- is more of it than of Lua's own, and than what does not matter.
 local FOREIGN = 16 * 1024 -- KiB
-local foreign, spare = 0, 0
+local foreign = 0
 
 local function charge(kib)
   foreign = foreign + kib
@@ -40,16 +40,31 @@ local function charge(kib)
   end
 end
 
-local spares = {} -- handles with their memory, for requests to come, of spare KiB
+-- Handles with their memory, for requests to come. At the end of a Lua state finalizers run in any
+-- order: what comes behind the pool's is freed.
+local ROOM = 8
+local pool = ffi.metatype(ffi.typeof(
+  "struct { pra_write_request *handles[" .. ROOM .. "]; double kib[" .. ROOM .. "], all; int n; }"),
+  {
+    __gc = function(self)
+      for i = 0, self.n - 1 do lib.pra_write_request_free(self.handles[i]) end
+      self.n = ROOM
+    end,
+  })()
+
+local function put_aside(handle, kib)
+  if pool.n == ROOM or pool.all + kib > FOREIGN then return lib.pra_write_request_free(handle) end
+  lib.pra_write_request_reset(handle)
+  pool.handles[pool.n], pool.kib[pool.n] = handle, kib
+  pool.n, pool.all = pool.n + 1, pool.all + kib
+end
 
 local Owner = ffi.metatype(ffi.typeof "struct { pra_write_request *handle; double kib; int keep; }",
   {
     __gc = function(owner)
       foreign = foreign - owner.kib
-      if owner.keep == 1 and spare + owner.kib <= FOREIGN then
-        lib.pra_write_request_reset(owner.handle)
-        spare = spare + owner.kib
-        spares[#spares + 1] = { ffi.gc(owner.handle, lib.pra_write_request_free), owner.kib }
+      if owner.keep == 1 then
+        put_aside(owner.handle, owner.kib)
       else
         lib.pra_write_request_free(owner.handle)
       end
@@ -273,10 +288,10 @@ end
 ---- decoding and encoding
 
 local function take_handle()
-  local one = table.remove(spares)
-  if one then
-    spare = spare - one[2]
-    return ffi.gc(one[1], nil)
+  if pool.n > 0 then
+    pool.n = pool.n - 1
+    pool.all = pool.all - pool.kib[pool.n]
+    return pool.handles[pool.n]
   end
   local out = ffi.new "pra_write_request *[1]"
   base.fresh()
