@@ -33,12 +33,12 @@ for name, shown in pairs(show) do
   readers[name] = function(column, i) return shown(column.pointer[i]) end
 end
 
-local function new_type(element, read)
-  local declared = ([[struct {
+local function new_type(kind, element, read)
+  local declared = ([[struct { // %s: each kind is a type, also where types are remembered by text
     union { const %s *pointer; const int32_t *words; };
     int32_t n;
     %s own[%d];
-  }]]):format(element, element, FEW)
+  }]]):format(kind, element, element, FEW)
   return ffi.metatype(ffi.typeof(declared), {
     __index = function(column, key)
       if type(key) == "number" then
@@ -57,11 +57,11 @@ local function new_type(element, read)
 end
 
 local types = {
-  values = new_type("double", readers.values),
-  offsets = new_type("uint32_t", readers.offsets),
-  number = new_type("int64_t", readers.number),
-  string = new_type("int64_t", readers.string),
-  cdata = new_type("int64_t", readers.cdata),
+  values = new_type("values", "double", readers.values),
+  offsets = new_type("offsets", "uint32_t", readers.offsets),
+  number = new_type("number", "int64_t", readers.number),
+  string = new_type("string", "int64_t", readers.string),
+  cdata = new_type("cdata", "int64_t", readers.cdata),
 }
 
 local ffi_copy = ffi.copy
