@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 
---- The core interface (see faces.lua) over LuaJIT's FFI: libpra.so and no C beside it. Its exchanges
---- are stepped, so that storage functions may yield.
+--- The core interface (see faces.lua) over LuaJIT's FFI: libpra.so and no C beside it. Its
+--- exchanges are stepped, so that storage functions may yield.
 local base = require "prom_remote_api.ffi_base"
 local build = require "prom_remote_api.ffi_build"
 local client = require "prom_remote_api.ffi_client"

@@ -271,6 +271,42 @@ function base.labels(scratch, labels)
   return count
 end
 
+local FEW_NAMES = 32
+
+-- Sorts texts; few of them without a call that is not compiled.
+local function sort(texts, count)
+  if count > FEW_NAMES then return table.sort(texts) end
+  for i = 2, count do
+    local text, at = texts[i], i
+    while at > 1 and texts[at - 1] > text do
+      texts[at] = texts[at - 1]
+      at = at - 1
+    end
+    texts[at] = text
+  end
+end
+
+--- The same, sorted by name.
+function base.sorted_labels(scratch, labels)
+  local names, count = {}, 0
+  for name, value in next, labels do
+    if type(name) ~= "string" or type(value) ~= "string" then
+      return nil, not_labels(name, value)
+    end
+    count = count + 1
+    names[count] = name
+  end
+  sort(names, count)
+  local raw, keep = base.room(scratch, count), scratch.keep
+  for i = 1, count do
+    local name, value = names[i], labels[names[i]]
+    keep[2 * i - 1], keep[2 * i] = name, value
+    base.set_str(raw[i - 1].name, name)
+    base.set_str(raw[i - 1].value, value)
+  end
+  return count
+end
+
 --- Puts the labels of columns, from first on, into scratch.
 function base.label_spans(scratch, buffer, spans, count)
   local raw = base.room(scratch, count)
@@ -284,54 +320,44 @@ end
 
 ---- output of encoders
 
-local RETAIN, MOST_BUFFERS = 1048576, 2
-local buffers = {}
-
 --- Calls fill(buffer, ...), which returns a code: the bytes that it wrote, or nil, message, code.
 function base.filled(fill, ...)
-  local buffer = table.remove(buffers)
-  if not buffer then
-    local out = ffi.new "pra_buffer *[1]"
-    local code = lib.pra_buffer_new(nil, out)
-    if code ~= 0 then return base.failure(code) end
-    buffer = ffi.gc(out[0], lib.pra_buffer_free)
-  end
-  local code = fill(buffer, ...)
+  local out = ffi.new "pra_buffer *[1]"
+  base.fresh()
+  local code = lib.pra_buffer_new(nil, out)
   if code ~= 0 then return base.failure(code) end
-  local length = lib.pra_buffer_len(buffer)
-  local bytes = ffi_string(lib.pra_buffer_data(buffer), length)
-  if length <= RETAIN and #buffers < MOST_BUFFERS then
-    lib.pra_buffer_reset(buffer)
-    buffers[#buffers + 1] = buffer
-  end
+  local buffer = ffi.gc(out[0], lib.pra_buffer_free)
+  code = fill(buffer, ...)
+  if code ~= 0 then return base.failure(code) end
+  local bytes = ffi_string(lib.pra_buffer_data(buffer), lib.pra_buffer_len(buffer))
+  lib.pra_buffer_free(ffi.gc(buffer, nil)) -- not only when the collector comes by
   return bytes
 end
 
 ---- keys
 
-local function by_name(a, b) return a < b end
-
---- key(labels [, prefix]): prefix 0xFF name 0xFF value 0xFF …, sorted by name; a text in UTF-8 holds
---- no 0xFF.
+--- key(labels [, prefix]): prefix 0xFF name 0xFF value 0xFF …, sorted by name; a text in UTF-8
+--- holds no 0xFF.
 function base.key(labels, prefix)
   if type(labels) ~= "table" then
     error("bad argument #1 to 'key' (table expected, got " .. type(labels) .. ")", 2)
   end
-  local names, parts = {}, {}
+  local names, parts, count, size = {}, {}, 0, 0
   for name, value in next, labels do
     if type(name) ~= "string" or type(value) ~= "string" then
       error(not_labels(name, value), 2)
     end
-    names[#names + 1] = name
+    count = count + 1
+    names[count] = name
   end
-  table.sort(names, by_name)
-  if prefix and prefix ~= "" then parts[1] = prefix end
-  for _, name in ipairs(names) do
-    parts[#parts + 1] = name
-    parts[#parts + 1] = labels[name]
+  sort(names, count)
+  if prefix and prefix ~= "" then size, parts[1] = 1, prefix end
+  for i = 1, count do
+    parts[size + 1], parts[size + 2] = names[i], labels[names[i]]
+    size = size + 2
   end
-  if #parts == 0 then return "" end
-  parts[#parts + 1] = ""
+  if size == 0 then return "" end
+  parts[size + 1] = ""
   return table.concat(parts, "\255")
 end
 

@@ -32,8 +32,7 @@ end
 local function check_built(self)
   local state = check(self)
   if not state.built then
-    base.fresh()
-    return base.failure(lib.PRA_ERR_STATE)
+    return nil, "only a request that pra.request made can be added to", lib.PRA_ERR_STATE
   end
   return state
 end
@@ -57,7 +56,7 @@ local function prepare_exemplars(one)
     local exemplar = list[i]
     if type(exemplar) ~= "table" then error("an exemplar is a table", 0) end
     local scratch = base.take()
-    local count = series.fill_labels(scratch, { labels = exemplar.labels or {} })
+    local count = series.fill_labels(scratch, exemplar, nil, base.sorted_labels)
     local timestamp = base.integer(exemplar.timestamp == nil and 0 or exemplar.timestamp)
     local value = tonumber(exemplar.value)
     if not timestamp or not value then
@@ -83,12 +82,10 @@ local function add_series(raw, one, labels)
   local scratch, keep, few = base.take(), {}, { timestamps = {}, values = {} }
   scratch.keep.series = keep
   local data = one
-  if one.timestamps == nil and one.values == nil then -- histograms only
-    data = few
-  end
+  if one.timestamps == nil and one.values == nil and one.histograms ~= nil then data = few end
   local timestamps, values, count, starts = series.samples(keep, data)
   local histogram_count, exemplars = prepare_histograms(one, keep), prepare_exemplars(one)
-  local label_count = series.fill_labels(scratch, one, labels)
+  local label_count = series.fill_labels(scratch, one, labels, base.sorted_labels)
   local code = lib.pra_write_request_add_series(raw, scratch.labels, label_count)
   if code == 0 and count > 0 then
     code = lib.pra_write_request_add_samples(raw, timestamps, values, starts, count)
@@ -106,20 +103,20 @@ end
 -- A series of another request, as it is but for its labels.
 local function add_copy(raw, state, one, labels)
   if state.refresh then state:refresh() end
-  labels = labels or rawget(one, "labels")
-  local index = rawget(one, "index") - 1
+  labels = labels or rawget(one, "_labels")
+  local index = rawget(one, "_index") - 1
   if not labels then
     return lib.pra_write_request_add_copy(raw, state.columns, index, nil, 0)
   end
   local scratch = base.take()
-  local count = series.fill_labels(scratch, one, labels)
+  local count = series.fill_labels(scratch, one, labels, base.sorted_labels)
   local code = lib.pra_write_request_add_copy(raw, state.columns, index, scratch.labels, count)
   base.give(scratch)
   return code
 end
 
---- Adds a series: a table, or a series of another request; under these labels instead of its own, if
---- they are given.
+--- Adds a series: a table, or a series of a request; under these labels instead of its own, if they
+--- are given.
 ---@param one pra.SeriesTable|pra.Series
 ---@param labels table<string, string>?
 ---@return true?
@@ -131,12 +128,12 @@ function Request:add(one, labels)
   end
   base.fresh()
   local from, code = series.state_of(one), nil
-  state.changed = true
-  if from and from.raw ~= state.raw then
+  if from and from.raw ~= state.raw and not series.is_changed(one) then
     code = add_copy(state.raw, from, one, labels)
-  else
-    code = add_series(state.raw, one, labels)
+  else -- of itself: what is added must not point into what grows
+    code = add_series(state.raw, one, labels or one.labels)
   end
+  state.changed = true
   if code ~= 0 then return base.failure(code) end
   return true
 end
@@ -148,8 +145,8 @@ local function text_field(entry, name)
   return value
 end
 
---- Adds an entry of metadata { type, family, help, unit }; without a family it is of the series that
---- was added last (2.0).
+--- Adds an entry of metadata { type, family, help, unit }; without a family it is of the series
+--- that was added last (2.0).
 ---@param entry pra.Metadata
 ---@return true?
 function Request:add_metadata(entry)
@@ -162,9 +159,8 @@ function Request:add_metadata(entry)
   local texts = ffi.new "pra_str[3]"
   for i = 1, 3 do base.set_str(texts[i - 1], keep[i]) end
   base.fresh()
-  state.changed = true
   local code = lib.pra_write_request_add_metadata(state.raw, kind, texts[0], texts[1], texts[2])
-  keep[1] = nil -- they have lived until here
+  keep[1], state.changed = nil, true -- they have lived until here
   if code ~= 0 then return base.failure(code) end
   return true
 end
@@ -183,6 +179,7 @@ local function set_text(keep, str, text)
 end
 
 local function fill_sources(keep, rule, names)
+  if type(names) ~= "table" then error("source_labels is a list of strings", 0) end
   local sources = ffi.new("pra_str[?]", #names)
   keep[#keep + 1] = sources
   for i = 1, #names do set_text(keep, sources[i - 1], names[i]) end
@@ -221,6 +218,7 @@ end
 --- Compiles a list of rules { source_labels, separator, regex, modulus, target_label, replacement,
 --- action }.
 function build.relabel(rules, limits)
+  if type(rules) ~= "table" then error("rules are a list, not a " .. type(rules), 2) end
   local keep, raw = {}, ffi.new("pra_relabel_rule[?]", #rules)
   for i = 1, #rules do
     local message = fill_rule(keep, raw[i - 1], rules[i], i)
@@ -237,10 +235,17 @@ function build.relabel(rules, limits)
   return relabel
 end
 
+local function check_relabel(relabel)
+  if type(relabel) ~= "table" or getmetatable(relabel) ~= Relabel then
+    error("a relabel is wanted: what pra.relabel returns", 3)
+  end
+end
+
 --- What the rules make of a set of labels: a new table, or nil if they drop it.
 ---@param labels table<string, string>
 ---@return table<string, string>?
 function Relabel:labels(labels)
+  check_relabel(self)
   if type(labels) ~= "table" then
     error("labels are a table of strings, not a " .. type(labels), 2)
   end
@@ -268,9 +273,7 @@ end
 ---@return integer|string|nil dropped or message
 function Request:relabel(relabel)
   local state = check(self)
-  if type(relabel) ~= "table" or getmetatable(relabel) ~= Relabel then
-    error("a relabel is wanted: what pra.relabel returns", 2)
-  end
+  check_relabel(relabel)
   local object, out = new_built(state.shown)
   if not object then return base.failure(out) end
   local dropped = ffi.new "uint64_t[1]"

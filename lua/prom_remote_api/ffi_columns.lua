@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 
---- Columns: arrays of a request that are read like lists. A short one is a copy; a longer one points
---- into the request, which it keeps alive.
+--- Columns: arrays of a request that are read like lists. A short one is a copy; a longer one
+--- points into the request, which it keeps alive.
 local ffi = require "ffi"
 local base = require "prom_remote_api.ffi_base"
 

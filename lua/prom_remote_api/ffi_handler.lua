@@ -10,7 +10,7 @@ local lib, err = base.lib, base.err
 
 ---- limits and rules
 
--- An object with integer fields that stand in a struct; what it is (a table) can be kept by scripts.
+-- An object with integer fields that stand in a struct.
 local function fields_of(names, struct, methods)
   return setmetatable({ _struct = struct }, {
     __index = function(_, name)

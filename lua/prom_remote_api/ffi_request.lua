@@ -40,23 +40,23 @@ local function charge(kib)
   end
 end
 
--- Handles with their memory, for requests to come. At the end of a Lua state finalizers run in any
--- order: what comes behind the pool's is freed.
-local ROOM = 8
-local pool = ffi.metatype(ffi.typeof(
-  "struct { pra_write_request *handles[" .. ROOM .. "]; double kib[" .. ROOM .. "], all; int n; }"),
-  {
-    __gc = function(self)
-      for i = 0, self.n - 1 do lib.pra_write_request_free(self.handles[i]) end
-      self.n = ROOM
-    end,
-  })()
+-- Handles with their memory, for requests to come: { handle, KiB }, together spare KiB. Finalizers
+-- put them there, at any allocation; at the end of a Lua state they run in any order, so that what
+-- comes behind that of the list is freed.
+local MOST_SPARE = 8
+local spares, spare = {}, 0
+local ending = ffi.gc(ffi.new "int[1]", function()
+  for _, one in ipairs(spares) do lib.pra_write_request_free(one[1]) end
+  spares = nil
+end)
 
 local function put_aside(handle, kib)
-  if pool.n == ROOM or pool.all + kib > FOREIGN then return lib.pra_write_request_free(handle) end
+  if not spares or #spares == MOST_SPARE or spare + kib > FOREIGN then
+    return lib.pra_write_request_free(handle)
+  end
   lib.pra_write_request_reset(handle)
-  pool.handles[pool.n], pool.kib[pool.n] = handle, kib
-  pool.n, pool.all = pool.n + 1, pool.all + kib
+  spare = spare + kib
+  spares[#spares + 1] = { handle, kib }
 end
 
 local Owner = ffi.metatype(ffi.typeof "struct { pra_write_request *handle; double kib; int keep; }",
@@ -288,10 +288,12 @@ end
 ---- decoding and encoding
 
 local function take_handle()
-  if pool.n > 0 then
-    pool.n = pool.n - 1
-    pool.all = pool.all - pool.kib[pool.n]
-    return pool.handles[pool.n]
+  local count = ending and #spares
+  if count > 0 then
+    local one = spares[count]
+    spares[count] = nil
+    spare = spare - one[2]
+    return one[1]
   end
   local out = ffi.new "pra_write_request *[1]"
   base.fresh()

@@ -20,8 +20,8 @@ if not found then new_table = function() return {} end end
 --- The state of a request, which its series share:
 --- columns (pra_columns), shown (a key of base.show), owner (what keeps the columns alive),
 --- refresh(state) or nil (for requests that change: fetches the columns anew), copied (columns
---- change: what is kept of them must be a copy), call and result (of a storage's), symbols (number →
---- string)
+--- change: what is kept of them must be a copy), call and result (of a storage's), symbols (number
+--- → string)
 
 ---@class pra.Series
 ---@field labels table<string, string> the script's own
@@ -48,8 +48,8 @@ local function symbol(state, ref, buffer, span)
   return text
 end
 
---- Name and value of label k (from 0) of all. Of remote write 1.0 LuaJIT's own table of strings is as
---- fast as comparing with the series before: measured.
+--- Name and value of label k (from 0) of all. Of remote write 1.0 LuaJIT's own table of strings is
+--- as fast as comparing with the series before: measured.
 function series.label(state, k)
   local buffer, span, refs = state.columns.base, state.columns.labels[k], state.columns.label_refs
   if refs ~= nil then
@@ -90,7 +90,9 @@ end
 
 ---- fields
 
-local function range(offsets, index) return offsets[index - 1], offsets[index] - offsets[index - 1] end
+local function range(offsets, index)
+  return offsets[index - 1], offsets[index] - offsets[index - 1]
+end
 
 local int64_array, double_array = ffi.typeof "int64_t[?]", ffi.typeof "double[?]"
 
@@ -113,31 +115,27 @@ end
 
 local getters = {}
 
-function getters.labels(state, self)
-  local labels = series.labels(state, self.index)
-  rawset(self, "labels", labels)
-  return labels
-end
+function getters.labels(state, index) return series.labels(state, index) end
 
-function getters.timestamps(state, self)
-  local first, count = range(state.columns.sample_offsets, self.index)
+function getters.timestamps(state, index)
+  local first, count = range(state.columns.sample_offsets, index)
   return series.integers(state, state.columns.timestamps_ms + first, count)
 end
 
-function getters.values(state, self)
-  local first, count = range(state.columns.sample_offsets, self.index)
+function getters.values(state, index)
+  local first, count = range(state.columns.sample_offsets, index)
   return series.values(state, state.columns.values + first, count)
 end
 
-function getters.start_timestamps(state, self)
-  local first, count = range(state.columns.sample_offsets, self.index)
+function getters.start_timestamps(state, index)
+  local first, count = range(state.columns.sample_offsets, index)
   local starts = state.columns.start_timestamps_ms
   if starts == nil or count == 0 then return nil end
   return series.integers(state, starts + first, count)
 end
 
-function getters.histograms(state, self)
-  local first, count = range(state.columns.histogram_offsets, self.index)
+function getters.histograms(state, index)
+  local first, count = range(state.columns.histogram_offsets, index)
   if count == 0 then return nil end
   local list, show = {}, base.show[state.shown]
   for i = 1, count do
@@ -146,9 +144,9 @@ function getters.histograms(state, self)
   return list
 end
 
-function getters.exemplars(state, self)
+function getters.exemplars(state, index)
   local c = state.columns
-  local first, count = range(c.exemplar_offsets, self.index)
+  local first, count = range(c.exemplar_offsets, index)
   if count == 0 then return nil end
   local list, show, offsets = {}, base.show[state.shown], c.exemplar_label_offsets
   for i = first, first + count - 1 do
@@ -161,23 +159,38 @@ function getters.exemplars(state, self)
   return list
 end
 
-function getters.fingerprint(state, self) return series.fingerprint(state, self.index) end
+function getters.fingerprint(state, index) return series.fingerprint(state, index) end
+
+-- What was made of a series, once it was asked for, is kept in the object under another name, so
+-- that it cannot be set.
+local kept = {}
+for name in pairs(getters) do kept[name] = "_" .. name end
 
 local metatable = { __metatable = "locked" }
 
 function metatable.__index(self, key)
-  local method = Series[key]
-  if method ~= nil then return method end
-  local get = getters[key]
-  if not get then return nil end
-  local state = rawget(self, "_state")
-  if state.refresh then state:refresh() end
-  return get(state, self)
+  local slot = kept[key]
+  if slot then
+    local value = rawget(self, slot)
+    if value == nil then
+      local state = rawget(self, "_state")
+      if state.refresh then state:refresh() end
+      value = getters[key](state, rawget(self, "_index"))
+      rawset(self, slot, value)
+    end
+    return value
+  end
+  if key == "index" then return rawget(self, "_index") end
+  return Series[key]
+end
+
+function metatable.__newindex()
+  error("a series cannot be changed; series:totable() gives a table that can", 2)
 end
 
 --- Series number index (from 1) of the request with this state.
 function series.new(state, index)
-  return setmetatable({ _state = state, index = index }, metatable)
+  return setmetatable({ _state = state, _index = index }, metatable)
 end
 
 -- The state behind a series object; nil if it is something else.
@@ -190,7 +203,7 @@ local function check(self)
   local state = state_of(self)
   if not state then error("a series of a request is wanted", 3) end
   if state.refresh then state:refresh() end
-  return state
+  return state, self._index
 end
 
 ---- methods
@@ -199,9 +212,12 @@ end
 ---@param name string
 ---@return string?
 function Series:label(name)
-  local state = check(self)
+  local state, index = check(self)
+  if type(name) ~= "string" then error("the name of a label is a string", 2) end
+  local labels = rawget(self, "_labels")
+  if labels then return labels[name] end
   local c, length = state.columns, #name
-  for k = c.label_offsets[self.index - 1], c.label_offsets[self.index] - 1 do
+  for k = c.label_offsets[index - 1], c.label_offsets[index] - 1 do
     local span = c.labels[k].name
     if span.len == length and C.memcmp(c.base + span.off, name, length) == 0 then
       local value = c.labels[k].value
@@ -225,8 +241,8 @@ end
 --- for timestamp, value in series:samples() do ... end
 ---@return fun(): any, number?
 function Series:samples()
-  local state = check(self)
-  local offsets, index = state.columns.sample_offsets, self.index
+  local state, index = check(self)
+  local offsets = state.columns.sample_offsets
   return setmetatable({ state = state, at = offsets[index - 1], last = offsets[index],
     show = base.show[state.shown] }, Samples)
 end
@@ -259,7 +275,8 @@ end
 ---@param kind string?
 ---@param count integer?
 function Series:reject(reason, kind, count)
-  series.reject(check(self), self.index, reason, kind, count)
+  local state, index = check(self)
+  series.reject(state, index, reason, kind, count)
 end
 
 ---- series tables, as C wants them
@@ -268,10 +285,11 @@ local function not_table(value, name)
   error(("field %s of a series is a %s, not a table"):format(name, type(value)), 0)
 end
 
---- Puts the labels of a series, or those given instead, into scratch; their number.
-function series.fill_labels(scratch, one, labels)
+--- Puts the labels of a series, or those given instead, into scratch; their number. fill:
+--- base.labels, or base.sorted_labels.
+function series.fill_labels(scratch, one, labels, fill)
   local state = state_of(one)
-  if state and not labels and not rawget(one, "labels") then
+  if state and not labels and not rawget(one, "_labels") then
     if state.refresh then state:refresh() end
     local c = state.columns
     local first, count = range(c.label_offsets, one.index)
@@ -279,7 +297,7 @@ function series.fill_labels(scratch, one, labels)
   end
   labels = labels or one.labels
   if type(labels) ~= "table" then not_table(labels, "labels") end
-  local count, message = base.labels(scratch, labels)
+  local count, message = (fill or base.labels)(scratch, labels)
   if not count then error(message, 0) end
   return count
 end
@@ -369,6 +387,19 @@ function series.list(one, name)
   local list = one[name]
   if list ~= nil and type(list) ~= "table" then not_table(list, name) end
   return list or {}
+end
+
+--- Columns and the range of histograms of a series object that has no table of them; else nil.
+function series.own_histograms(one)
+  local state = state_of(one)
+  if not state or rawget(one, "_histograms") then return nil end
+  if state.refresh then state:refresh() end
+  return state.columns, range(state.columns.histogram_offsets, one.index)
+end
+
+--- Whether a script was given tables of more than labels, which it may have changed.
+function series.is_changed(one)
+  return rawget(one, "_histograms") ~= nil or rawget(one, "_exemplars") ~= nil
 end
 
 series.state_of = state_of

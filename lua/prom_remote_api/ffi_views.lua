@@ -209,7 +209,8 @@ local function add(self, one)
   local keep = {}
   scratch.keep.samples = keep
   local timestamps, values, count = series.samples(keep, one)
-  local list = series.list(one, "histograms")
+  local columns, first, number = series.own_histograms(one)
+  local list = columns and {} or series.list(one, "histograms")
   for i = 1, #list do
     keep[i] = {}
     histograms.columns_of(list[i], keep[i])
@@ -219,6 +220,9 @@ local function add(self, one)
   if call.exchange.cancelled then raise(lib.PRA_ERR_CANCELLED, "the reader is gone") end
   checked(lib.pra_series_sink_begin(sink, scratch.labels, label_count, base.fresh()))
   checked(lib.pra_series_sink_samples(sink, timestamps, values, count, base.fresh()))
+  if columns and number > 0 then
+    checked(lib.pra_series_sink_histograms(sink, columns, first, number, base.fresh()))
+  end
   for i = 1, #list do
     checked(lib.pra_series_sink_histograms(sink, keep[i].columns, 0, 1, base.fresh()))
   end
