@@ -172,7 +172,7 @@ function metatable.__index(self, key)
   local slot = kept[key]
   if slot then
     local value = rawget(self, slot)
-    if value == nil then
+    if not value then
       local state = rawget(self, "_state")
       if state.refresh then state:refresh() end
       value = getters[key](state, rawget(self, "_index"))
@@ -190,7 +190,9 @@ end
 
 --- Series number index (from 1) of the request with this state.
 function series.new(state, index)
-  return setmetatable({ _state = state, _index = index }, metatable)
+  -- what is asked for most has its room from the start
+  return setmetatable({ _state = state, _index = index, _labels = false, _timestamps = false,
+    _values = false }, metatable)
 end
 
 -- The state behind a series object; nil if it is something else.
