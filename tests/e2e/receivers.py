@@ -168,11 +168,19 @@ class RedisServer:
             lacking("no redis-server; ./dev unpack gets it")
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self._process = processes.start("redis", [
-            program, "--bind", "127.0.0.1", "--port", port, "--dir", workdir, "--save", "",
-            "--appendonly", "yes"], cwd=workdir)
-        self.port = self._process.port()
+            self.port = free.getsockname()[1]
+        self._processes, self._workdir, self._argv = processes, workdir, [
+            program, "--bind", "127.0.0.1", "--port", self.port, "--dir", workdir, "--save", "",
+            "--appendonly", "yes", "--appendfsync", "always"]
+        self.start()
+
+    def start(self):
+        """Starts it; again on the same port, with its data, if it ran before."""
+        self._process = self._processes.start("redis", self._argv, cwd=self._workdir)
+        self._process.port()
+
+    def kill(self):
+        self._process.kill()
 
     def stop(self):
         self._process.stop()

@@ -56,7 +56,7 @@ end
 local function by_nginx(location, headers, body)
   for name, value in pairs(headers) do ngx.req.set_header(name, value) end
   local answer = ngx.location.capture(location, { method = ngx.HTTP_POST, body = body })
-  if answer.truncated then return nil, "the answer breaks off" end
+  if answer.truncated then return nil, "status " .. answer.status .. ", and it breaks off" end
   return { status = answer.status, headers = lower(answer.header), body = answer.body }
 end
 
