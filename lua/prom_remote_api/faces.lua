@@ -49,10 +49,11 @@
 ---                                  add_external_label(name, value), ignore_matcher(name)
 ---   Handler(limits, tenant_header, parallel, rules, options) → object; options: the table of
 ---                                  pra.handler, of which it reads storage, log, integers,
----                                  max_memory, max_instructions, and (ffi) parallel
+---                                  max_memory, max_instructions
 ---   Exchange(handler)              → object with the methods
 ---     begin(method, target, headers, remote_addr, user, endpoint), feed(piece), end_body(), run()
----                                  → OK (go on), DONE (the answer stands)
+---                                  → OK (go on), DONE (the answer stands); on the ffi face also
+---                                  run(spawn) and cancel(): see handler.lua
 ---     status(), header_count(), header_name(i), header_value(i) (from 0), body_length() (nil: not
 ---     known), body() → piece or nil at the end, reset()
 ---   Server(handler, …)             only in core: see serve.lua
