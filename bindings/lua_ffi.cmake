@@ -11,4 +11,3 @@ add_custom_command(
   VERBATIM)
 add_custom_target(pra_lua_cdef DEPENDS ${cdef_lua})
 add_dependencies(pra_lua pra_lua_cdef)
-install(FILES ${cdef_lua} DESTINATION ${PRA_LUA_SHARE_DIR}/5.1/prom_remote_api)
