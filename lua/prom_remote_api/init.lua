@@ -99,7 +99,6 @@
 --- memory is a 503.
 local core = require "prom_remote_api.faces"
 local client = require "prom_remote_api.client"
-local options = require "prom_remote_api.options"
 local requests = require "prom_remote_api.requests"
 local verdicts = require "prom_remote_api.verdicts"
 
@@ -122,6 +121,7 @@ local pra = {
   serve = require "prom_remote_api.serve",
   decode = requests.decode,
   request = requests.request,
+  relabel = requests.relabel,
   encode_queries = client.encode_queries,
   decode_answer = client.decode_answer,
 }
@@ -140,18 +140,6 @@ function pra.encode_histogram(histogram) return core.histogram_encode(histogram)
 ---@return integer? code
 function pra.decode_histogram(data, opts)
   return core.histogram_decode(data, opts and opts.integers)
-end
-
---- Rules of Prometheus' relabel_configs: a list of tables with source_labels, separator, regex,
---- modulus, target_label, replacement, action. For request:relabel, and for its own method
---- relabel:labels(labels), which returns a new table of labels, or nil if they are dropped.
----@param rules table[]
----@param opts { limits: table? }?
----@return pra.Relabel? relabel
----@return string? message
----@return integer? code
-function pra.relabel(rules, opts)
-  return core.relabel(rules, options.limits(core, opts or {}))
 end
 
 return pra

@@ -80,6 +80,31 @@ end
 ---@return integer? code
 function Request:map(fn) return map(core, self, fn) end
 
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local made = {}
+  for key, element in pairs(value) do made[key] = copy(element) end
+  return made
+end
+
+local origins = setmetatable({}, { __mode = "k" }) -- Relabel → what it was made of
+
+--- Rules of Prometheus' relabel_configs: a list of tables with source_labels, separator, regex,
+--- modulus, target_label, replacement, action. For request:relabel, and for its own method
+--- relabel:labels(labels), which returns a new table of labels, or nil if they are dropped.
+---@param rules table[]
+---@param opts { limits: table? }?
+---@return pra.Relabel? relabel
+---@return string? message
+---@return integer? code
+function requests.relabel(rules, opts)
+  local origin = { rules = copy(rules), limits = opts and copy(opts.limits) }
+  local relabel, message, code = core.relabel(rules, options.limits(core, origin))
+  if not relabel then return nil, message, code end
+  origins[relabel] = origin
+  return relabel
+end
+
 local function may_fail(face)
   failure.of(face.Request, { "add", "add_metadata", "encode", "copy", "map", "relabel", "split" })
   failure.of(face.Relabel, { "labels" })
@@ -101,6 +126,30 @@ end
 
 local adopted = { [core] = true }
 
+-- Their requests take our Relabel: made again, once, of what it was made of.
+local function take_relabel(face)
+  local relabel, made = face.Request.relabel, setmetatable({}, { __mode = "k" })
+  function face.Request:relabel(ours)
+    local origin = origins[ours]
+    if origin and not made[ours] then
+      local theirs, message, code = face.relabel(origin.rules, options.limits(face, origin))
+      if not theirs then return nil, message, code end
+      made[ours] = theirs
+    end
+    return relabel(self, made[ours] or ours)
+  end
+end
+
+-- Our requests take their series, whose Columns are userdata.
+local function take_series()
+  local add = Request.add
+  function Request:add(series, labels)
+    local column = type(series) == "table" and series.timestamps
+    if type(column) == "userdata" then series = series:totable() end
+    return add(self, series, labels)
+  end
+end
+
 --- Makes the requests and series of another face, such as serve's in LuaJIT, what ours are.
 ---@param face table
 function requests.adopt(face)
@@ -110,6 +159,8 @@ function requests.adopt(face)
   function face.Request:encode(opts) return encode(face_encode, self, opts) end
   function face.Request:map(fn) return map(face, self, fn) end
   face.Series.totable = Series.totable
+  take_relabel(face)
+  take_series()
   may_fail(face)
 end
 

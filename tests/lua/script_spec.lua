@@ -304,7 +304,14 @@ describe("a script", function()
 
   it("in the calling state is handed what it is handed anywhere", function()
     running = program.start(lua .. " " .. script("plain.lua", [[
+      local relabel = assert(pra.relabel { { target_label = "also", replacement = "here" } })
       assert(pra.serve { listen = "127.0.0.1:0", storage = { write = function(ctx, request)
+        local relabelled = assert(request:relabel(relabel))
+        assert(request:relabel(relabel)) -- what was made once is good again
+        local own = assert(pra.request())
+        for series in relabelled:series() do assert(own:add(series)) end
+        assert(#own == 3 and #own:encode() > 0)
+        for _, labels in own:labels() do assert(labels.also == "here" and labels.instance) end
         local kept, dropped = request:map(function(labels)
           labels.to = "there"
           return labels.instance == "1" and labels or nil
