@@ -30,7 +30,8 @@ requests.Request = Request
 
 -- What requests hold is no memory of Lua's, so its collector would not hurry. It is told when there
 -- is more of it than of Lua's own, and than what does not matter.
-local FOREIGN = 16 * 1024 -- KiB
+local FOREIGN = 8 * 1024 -- KiB: a few large requests, so that they stay in caches
+local SPARE = 2 * FOREIGN -- KiB: what a cycle of the collector may give back at once
 local foreign = 0
 
 local function charge(kib)
@@ -51,7 +52,7 @@ local ending = ffi.gc(ffi.new "int[1]", function()
 end)
 
 local function put_aside(handle, kib)
-  if not spares or #spares == MOST_SPARE or spare + kib > FOREIGN then
+  if not spares or #spares == MOST_SPARE or spare + kib > SPARE then
     return lib.pra_write_request_free(handle)
   end
   lib.pra_write_request_reset(handle)
@@ -103,15 +104,20 @@ local function new(raw, owner, shown, call)
   return object, state
 end
 
--- The state of self. over: the request may be one whose call is over, if there are series of it.
-local function check(self)
-  local state = states[self]
-  if not state then error("a request is wanted, not a " .. type(self), 3) end
+-- state, if its request is not over, as it is now.
+local function current(state)
   if state.call and not state.call.alive then
     error("this request is over: it can be used until the storage function returns", 3)
   end
   if state.refresh then refresh(state) end
   return state
+end
+
+-- The state of self.
+local function check(self)
+  local state = states[self]
+  if not state then error("a request is wanted, not a " .. type(self), 3) end
+  return current(state)
 end
 
 -- The same, of which something is to be shown that may stay.
@@ -223,7 +229,7 @@ new_object = ffi.metatype(request_type, {
 function Request:series()
   local state, at = check_kept(self), 0
   return function()
-    check(self)
+    current(state)
     if at < state.columns.series_count then
       at = at + 1
       return series.new(state, at), at
@@ -236,7 +242,7 @@ end
 function Request:labels()
   local state, at = check(self), 0
   return function()
-    check(self)
+    current(state)
     if at < state.columns.series_count then
       at = at + 1
       return at, series.labels(state, at)
@@ -249,7 +255,7 @@ end
 function Request:each_label()
   local state, at, k = check(self), 1, 0
   return function()
-    check(self)
+    current(state)
     local c = state.columns
     if k < c.label_count then
       while k >= c.label_offsets[at] do at = at + 1 end

@@ -40,6 +40,14 @@ static int l_decode(lua_State *L) /* block, version */
     return 0;
 }
 
+static int l_decode_new(lua_State *L) /* block, version */
+{
+    size_t len;
+    const char *block = luaL_checklstring(L, 1, &len);
+    native_decode_new(block, len, (int32_t)luaL_checkinteger(L, 2));
+    return 0;
+}
+
 static int l_exchange(lua_State *L) /* target, body → status, body */
 {
     size_t len, answer_len = 0;
@@ -56,7 +64,8 @@ int luaopen_native(lua_State *L)
 {
     static const luaL_Reg functions[] = {
         {"clock", l_clock},   {"write_request", l_write_request}, {"read_request", l_read_request},
-        {"decode", l_decode}, {"exchange", l_exchange},           {NULL, NULL}};
+        {"decode", l_decode}, {"exchange", l_exchange},           {"decode_new", l_decode_new},
+        {NULL, NULL}};
     lua_newtable(L);
     for (const luaL_Reg *f = functions; f->name != NULL; f++) {
         lua_pushcfunction(L, f->func);
