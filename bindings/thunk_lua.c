@@ -177,10 +177,10 @@ static void take_verdict(lua_State *L, call *c)
     message.len = message.ptr ? strlen(message.ptr) : 0;
     c->code = (int)lua_tointeger(L, -3);
     (void)pra_error_set(c->err, c->code, message);
-    if (c->err && lua_isinteger(L, -2)) {
+    if (c->err && !lua_isnil(L, -2)) {
         c->err->http_status = (int32_t)lua_tointeger(L, -2);
     }
-    if (c->err && lua_isinteger(L, -1)) {
+    if (c->err && !lua_isnil(L, -1)) {
         c->err->retry_after_s = (uint32_t)lua_tointeger(L, -1);
     }
     lua_pop(L, 4);
@@ -347,7 +347,8 @@ static void push_function(lua_State *L, const call *c)
 }
 
 /* Calls the function below count arguments for one result. `return nil, why` and `return false`
- * are failures like any raised error: what a script did not store must not be acknowledged. */
+ * are failures like any raised error: what a script did not store must not be acknowledged, and a
+ * part of an answer must not look like all of it. */
 static void call_script(lua_State *L, int count)
 {
     lua_call(L, count, 2);
@@ -400,7 +401,7 @@ static void drain(lua_State *L, pra_series_sink *sink)
     if (lua_isfunction(L, -1)) {
         for (;;) {
             lua_pushvalue(L, -1);
-            lua_call(L, 0, 1);
+            call_script(L, 0);
             if (lua_isnil(L, -1)) {
                 break;
             }

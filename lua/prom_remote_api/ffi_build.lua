@@ -57,7 +57,7 @@ local function prepare_exemplars(one)
     if type(exemplar) ~= "table" then error("an exemplar is a table", 0) end
     local scratch = base.take()
     local count = series.fill_labels(scratch, exemplar, nil, base.sorted_labels)
-    local timestamp = base.integer(exemplar.timestamp == nil and 0 or exemplar.timestamp)
+    local timestamp = base.integer(exemplar.timestamp)
     local value = tonumber(exemplar.value)
     if not timestamp or not value then
       error(("exemplar %d of a series has no %s"):format(i,
@@ -283,13 +283,17 @@ function Request:relabel(relabel)
   return object, tonumber(dropped[0])
 end
 
+local MOST_PARTS = 65536
+
 --- A list of n requests: each series in the one that its labels' fingerprint names.
 ---@param n integer
 ---@return pra.Request[]?
 function Request:split(n)
   local state = check(self)
   n = tonumber(n)
-  if not n or n < 1 or n % 1 ~= 0 then error("a request is split into 1 or more", 2) end
+  if not n or n < 1 or n > MOST_PARTS or n % 1 ~= 0 then
+    error(("a request is split into 1 to %d"):format(MOST_PARTS), 2)
+  end
   local list, raw = {}, ffi.new("pra_write_request *[?]", n)
   for i = 1, n do
     local object, out = new_built(state.shown)

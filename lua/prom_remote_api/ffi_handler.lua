@@ -102,6 +102,7 @@ local function vtbl_of(storage)
       found = true
     end
   end
+  has_entry(storage, "close")
   if not found then
     error("the storage has none of the functions write, process_query, read", 4)
   end
@@ -136,6 +137,9 @@ local function options_of(options)
     error(("storage must be a table of functions, not a %s"):format(type(storage)), 4)
   end
   if log ~= nil and type(log) ~= "function" then error("log is a function", 4) end
+  if options.max_memory then
+    error("max_memory is for Lua states of a server: serve { script = FILE }", 4)
+  end
   local shown = base.integers(options.integers)
   return storage, log or log_to_stderr, shown
 end
@@ -181,16 +185,6 @@ end
 local function add_traceback(value)
   if is_verdict(value) then return value end
   return debug.traceback(text_of(value), 2)
-end
-
--- `return nil, why` and `return false` are failures like any raised error: what a script did not
--- store must not be acknowledged.
-local function demand(result, why)
-  if not result and (result == false or why ~= nil) then
-    if why == nil then why = "the function returned false" end
-    error(why, 0)
-  end
-  return result
 end
 
 local function verdict(code, message, status, after)
@@ -300,7 +294,7 @@ local function ask(x, call, entry, f, ...)
   return protected(x.handler, entry, f, call, x.handler.storage[entry], ...)
 end
 
-local function write_body(call, write, ctx, request) demand(write(ctx, request)) end
+local function write_body(call, write, ctx, request) views.demand(write(ctx, request)) end
 
 local function ask_write(x, call)
   local ctx = views.context(call, lib.pra_exchange_context(x.raw))
@@ -310,16 +304,18 @@ local function ask_write(x, call)
 end
 
 local function query_body(call, process_query, ctx, query, sink)
-  views.drain(sink, demand(process_query(ctx, query, sink)))
+  views.drain(sink, views.demand(process_query(ctx, query, sink)))
 end
 
 -- The queries of a read one after the other, or as spawn wants it; the first verdict.
 local function ask_queries(x, call, ctx, queries, sinks, spawn)
-  local verdicts, tasks = {}, {}
+  local verdicts, tasks, unfinished = {}, {}, {}
   for i = 1, #queries do
+    unfinished[i] = verdict(lib.PRA_ERR_RETRY, "a query was not finished")
     tasks[i] = function()
       if call.alive then
         verdicts[i] = ask(x, call, "process_query", query_body, ctx, queries[i], sinks[i])
+        unfinished[i] = nil
       end
     end
   end
@@ -332,13 +328,14 @@ local function ask_queries(x, call, ctx, queries, sinks, spawn)
     end
   end
   for i = 1, #tasks do
-    if verdicts[i] then return verdicts[i] end
+    local outcome = verdicts[i] or unfinished[i] -- a light thread may have been killed
+    if outcome then return outcome end
   end
 end
 
 -- A script may take elements out of the lists that it is given: the sinks here are others.
 local function read_body(_, read, ctx, queries, sinks, own)
-  local answers = demand(read(ctx, queries, sinks))
+  local answers = views.demand(read(ctx, queries, sinks))
   for i = 1, type(answers) == "table" and #own or 0 do views.drain(own[i], answers[i]) end
 end
 

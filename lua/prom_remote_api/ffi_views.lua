@@ -239,12 +239,27 @@ function Sink:add(one)
   add(self, one)
 end
 
+--- What a storage function returned. `return nil, why` and `return false` are failures like any
+--- raised error: what a script did not store must not be acknowledged, and a part of an answer must
+--- not look like all of it.
+function views.demand(result, why)
+  if not result and (result == false or why ~= nil) then
+    if why == nil then why = "the function returned false" end
+    error(why, 0)
+  end
+  return result
+end
+
 --- Adds what a storage function returned: nothing, a list of series, or a function that returns one
 --- after the other.
 function views.drain(sink, answer)
   local kind = type(answer)
   if kind == "function" then
-    for one in answer do add(sink, one) end
+    local one = views.demand(answer())
+    while one ~= nil do
+      add(sink, one)
+      one = views.demand(answer())
+    end
   elseif kind == "table" then
     local i = 1
     while answer[i] ~= nil do

@@ -159,13 +159,35 @@ describe("returned failures", function()
     end)
   end
 
+  it("of iterators are failures", function()
+    for _, entry in ipairs { "process_query", "read" } do
+      local function ended(...)
+        local values, given = { n = select("#", ...), ... }, false
+        local function iterator()
+          if given then return unpack(values, 1, values.n) end
+          given = true
+          return { labels = { __name__ = "up" }, timestamps = { 1 }, values = { 1 } }
+        end
+        return returning(entry, read_request, entry == "read" and { iterator } or iterator)
+      end
+      assert.equal(200, (ended(nil)))
+      local status, _, logged = ended(nil, "the disk is gone")
+      assert.equal(500, status)
+      assert.matches("the disk is gone", logged)
+      assert.equal(500, (ended(false)))
+      assert.equal(503, (ended(nil, pra.retry "later")))
+    end
+  end)
+
   it("may ask for a delay", function()
-    local handler = assert(pra.handler { storage = { write = function()
-      error(pra.retry { "later", after = 30 })
-    end } })
-    local status, headers = handler:request(write_request())
-    assert.equal(503, status)
-    assert.equal("30", headers["retry-after"])
+    for _, after in ipairs { 30, 60 / 2 } do
+      local handler = assert(pra.handler { storage = { write = function()
+        error(pra.retry { "later", status = 858 / 2, after = after })
+      end } })
+      local status, headers = handler:request(write_request())
+      assert.equal(429, status)
+      assert.equal("30", headers["retry-after"])
+    end
   end)
 
   it("have to be what they say", function()
@@ -232,4 +254,9 @@ describe("a log that fails", function()
     })
     assert.equal(500, (handler:request(write_request())))
   end)
+end)
+
+it("refuses a handler that it cannot make", function()
+  assert.has_error(function() pra.handler { storage = { write = print, close = 1 } } end)
+  assert.has_error(function() pra.handler { storage = { write = print }, max_memory = 1 } end)
 end)

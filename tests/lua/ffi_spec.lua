@@ -191,6 +191,15 @@ describe("an exchange", function()
     assert.matches("3", x:piece())
   end)
 
+  it("fails with a query that was not finished", function()
+    local x = begun({ process_query = function(_, _, sink)
+      sink:add(series)
+      coroutine.yield()
+    end }, wire.read { everything[1], everything[1] })
+    assert(x:run(function(tasks) for _, task in ipairs(tasks) do coroutine.wrap(task)() end end))
+    assert.equal(503, x:status())
+  end)
+
   it("can be told that nobody waits", function()
     local x, raised
     x = begun({ process_query = function(_, _, sink)

@@ -164,6 +164,7 @@ for kind, make in pairs(makers) do
       for series in request:series() do assert.same(labels[series.fingerprint], series.labels) end
       assert.equal(4, #parts[1] + #parts[2] + #parts[3])
       assert.has_error(function() request:split(0) end)
+      assert.has_error(function() request:split(65537) end)
     end)
 
     it("keeps what was asked of it when it is collected", function()
@@ -377,6 +378,7 @@ describe("adding to a request", function()
       { labels = {}, timestamps = { 1 }, values = { 1 }, start_timestamps = {} },
       { labels = {}, timestamps = { 1 }, values = { 1 }, exemplars = { {} } },
       { labels = {}, timestamps = { 1 }, values = { 1 }, exemplars = { 1 } },
+      { labels = {}, timestamps = { 1 }, values = { 1 }, exemplars = { { labels = {}, value = 1 } } },
       { labels = {}, timestamps = { 1 }, values = { 1 }, histograms = { { count = 1 } } },
       { labels = {}, timestamps = { 1 }, values = { 1 }, histograms = 1 },
       { labels = "a", timestamps = { 1 }, values = { 1 } },
