@@ -30,7 +30,7 @@ requests.Request = Request
 
 -- What requests hold is no memory of Lua's, so its collector would not hurry. It is told when there
 -- is more of it than of Lua's own, and than what does not matter.
-local FOREIGN = 8 * 1024 -- KiB: a few large requests, so that they stay in caches
+local FOREIGN = 14 * 1024 -- KiB: a few large requests, so that they stay in caches
 local SPARE = 2 * FOREIGN -- KiB: what a cycle of the collector may give back at once
 local foreign = 0
 
