@@ -233,15 +233,17 @@ static int copy_metadata(struct pra__copier *k)
 {
     const pra_columns *c = k->from;
     const size_t to = k->to->cols.series - k->count;
+    size_t i = k->entry ? k->entry : first_entry(c, k->first);
     int rc = PRA_OK;
-    for (size_t i = first_entry(c, k->first); rc == PRA_OK && i < c->metadata_count; i++) {
+    for (; rc == PRA_OK && i < c->metadata_count; i++) {
         const size_t series = c->metadata[i].series;
-        if (series == UINT32_MAX)
+        if (series == UINT32_MAX || series < k->first)
             continue;
         if (series >= k->first + k->count)
             break;
         rc = copy_entry(k, &c->metadata[i], (uint32_t)(to + series - k->first));
     }
+    k->entry = i;
     return rc;
 }
 

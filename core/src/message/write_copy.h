@@ -22,6 +22,7 @@ struct pra__copier {
     uint32_t shift;
     size_t first; /* series of from whose labels are in to, and whose data are to follow */
     size_t count;
+    size_t entry; /* of metadata, the next to look at: series come in their order */
 };
 
 /* Takes all text over at once: for most of the series. All of these return PRA_OK,
