@@ -319,6 +319,16 @@ def test_without_request_buffering_in_nginx(serve, upstream):
     assert len(upstream.requests[0].series) == 2000
 
 
+def test_what_cannot_be_encoded_does_not_go_on_as_it_was(serve, upstream):
+    nginx = start(serve, upstream, DROP_A + """ map = (function()
+      require("prom_remote_api.faces").Request.encode = function() return nil, "no room", -1 end
+    end)(),""")
+    answer = ask(nginx, 1, up(job="a"), up(job="b"))
+    assert answer.status == 500, answer
+    assert not upstream.requests
+    nginx.expect_log(r"\[error\].*remote write filter: .*no room")
+
+
 def test_errors_in_the_function(serve, upstream):
     nginx = start(serve, upstream, """map = function(labels)
       if labels.job == "no" then error(pra.reject "not that") end

@@ -73,6 +73,15 @@ def test_relay(serve, upstream, version):
     assert (answer.status, answer.headers["retry-after"]) == (503, "4") and "busy" in answer.text
 
 
+def test_relay_says_the_tenant_itself(serve, upstream):
+    nginx = serve(SERVER.replace("storage = storage", 'storage = storage, tenant_header = "X-Team"') % (
+        "relay", '{ write_url = "/behind/write" }',
+        f"location /behind/ {{ internal; proxy_pass http://127.0.0.1:{upstream.port}/api/v1/; }}"))
+    for headers in ({"X-Team": "a"}, {"X-Team": "a", "X-Scope-OrgID": "b"}, {"X-Scope-OrgID": "b"}):
+        assert nginx.request(body=v1(up()), headers=V1 | headers).status == 204
+    assert [one.headers.get("x-scope-orgid") for one in upstream.requests] == ["a", "a", None]
+
+
 def test_relay_of_reads(serve, processes, tmp_path):
     (tmp_path / "behind").mkdir()
     behind = Nginx(processes, tmp_path / "behind", example("backend"))

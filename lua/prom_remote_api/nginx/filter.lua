@@ -43,13 +43,14 @@ local function set_message_headers(version)
 end
 
 -- For nginx' own proxy_pass behind access_by_lua. What nothing was asked of is passed on as it
--- came.
+-- came. Only when the new body is in place is the request one that goes on.
 local function replace_body(self, state, out, version)
+  if self.changes or version ~= state.version then
+    ngx.req.set_body_data(assert(out:encode { version = version }))
+    set_message_headers(version)
+    state.encoded = true
+  end
   state.forwarded = written.counts(out)
-  if not self.changes and version == state.version then return end
-  state.encoded = true
-  set_message_headers(version)
-  ngx.req.set_body_data(assert(out:encode { version = version }))
 end
 
 -- The storage of the handler whose rules the filter follows.

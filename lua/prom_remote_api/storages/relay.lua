@@ -52,9 +52,12 @@ local function by_luasocket(url, headers, body, timeout)
     endless = not came["content-length"] and not came["transfer-encoding"] }
 end
 
--- An internal location: the headers of the request go along, as proxy_pass has them.
+-- An internal location: the headers of the request go along, as proxy_pass has them; "" stands for
+-- none.
 local function by_nginx(location, headers, body)
-  for name, value in pairs(headers) do ngx.req.set_header(name, value) end
+  for name, value in pairs(headers) do
+    ngx.req.set_header(name, value ~= "" and value or nil)
+  end
   local answer = ngx.location.capture(location, { method = ngx.HTTP_POST, body = body })
   if answer.truncated then return nil, "status " .. answer.status .. ", and it breaks off" end
   return { status = answer.status, headers = lower(answer.header), body = answer.body }
@@ -132,7 +135,11 @@ function relay.new(options)
     for name, value in pairs(options.headers or {}) do headers[name] = value end
     for _, name in ipairs(options.forward or {}) do headers[name] = ctx:header(name) end
     for name, value in pairs(more) do headers[name] = value end
-    if tenant_header ~= "" and ctx.tenant ~= "" then headers[tenant_header] = ctx.tenant end
+    if tenant_header ~= "" and ctx.tenant ~= "" then
+      headers[tenant_header] = ctx.tenant
+    elseif tenant_header ~= "" and type(ngx) == "table" then -- the sender's is not to go along
+      headers[tenant_header] = headers[tenant_header] or ""
+    end
     return headers
   end
 
