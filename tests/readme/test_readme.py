@@ -186,13 +186,18 @@ def test_script(processes, tmp_path, language):
     process.stop()
 
 
-def test_lua_first(processes, tmp_path):
+@pytest.mark.parametrize("host", ["interpreter", "server"])
+def test_lua_first(processes, tmp_path, host):
     interpreter, _ = receivers.script("lua")
     text = only("lua first").text
     assert text.count("\n") == 5
     (tmp_path / "first.lua").write_text(text)
-    process = processes.start("script", [interpreter, "first.lua"], cwd=tmp_path,
-                              env=receivers.interpreter_env())
+    command = [interpreter, "first.lua"]
+    if host == "server":
+        if not receivers.PRA.exists():
+            receivers.lacking("pra is not built")
+        command = [str(receivers.PRA), "serve", "--storage=lua:first.lua"]
+    process = processes.start("script", command, cwd=tmp_path, env=receivers.interpreter_env())
     assert process.port() == PORT
     write_one()
     assert process.stop() == 0
