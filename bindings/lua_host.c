@@ -314,7 +314,9 @@ static int run_script(lua_State *L)
     }
     lua_call(L, 0, 1);
     if (!lua_istable(L, -1)) {
-        return luaL_error(L, "%s returns a %s, not its storage: a table of functions",
+        return luaL_error(L,
+                          "%s returns a %s, not its storage: a table of functions "
+                          "(its last line is: return pra.serve { storage = ... })",
                           opts->path_cstr, luaL_typename(L, -1));
     }
     check_threads(L, l);

@@ -12,6 +12,10 @@ Handler.__index = Handler
 local Exchange = {}
 Exchange.__index = Exchange
 
+local KNOWN = { "storage", "limits", "tenant_header", "log", "accepted_messages", "strict",
+  "external_labels", "ignored_matchers", "read_delay_ms", "read_max_age_ms", "integers",
+  "max_instructions" }
+
 local function done(_, message)
   if message then error(message, 0) end
 end
@@ -57,6 +61,7 @@ end
 ---@return string? message
 ---@return integer? code
 local function handler(opts)
+  options.known(opts, KNOWN)
   local made, message, code = new_handler(core, opts)
   if not made then return nil, message, code end
   return setmetatable({ core = made, idle = {} }, Handler)
@@ -198,4 +203,4 @@ end
 
 failure.of(Handler, { "exchange", "request" })
 
-return { new = handler, new_core = new_handler }
+return { new = handler, new_core = new_handler, options = KNOWN }

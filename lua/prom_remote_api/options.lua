@@ -2,6 +2,18 @@
 -- Options that several functions take.
 local options = {}
 
+--- Raises unless opts is a table, all of whose fields are among names: a slip would switch off a cap
+--- or open a door. level: whose fault it is, as error counts it (3: that of our caller's caller).
+function options.known(opts, names, level)
+  level = level or 3
+  if type(opts) ~= "table" then error("options are a table, not a " .. type(opts), level) end
+  local all = {}
+  for _, name in ipairs(names) do all[name] = true end
+  for name in pairs(opts) do
+    if not all[name] then error("no such option: " .. tostring(name), level) end
+  end
+end
+
 --- The limits in the table opts.limits, or nil if there are none, as a face (core) takes them.
 function options.limits(face, opts)
   if not opts.limits then return nil end

@@ -1,6 +1,12 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- The server: threads that call Lua, which prom_remote_api.core does on each face.
-local new_handler = require("prom_remote_api.handler").new_core
+local handlers = require "prom_remote_api.handler"
+local options = require "prom_remote_api.options"
+local new_handler = handlers.new_core
+
+local KNOWN = { "script", "listen", "workers", "max_connections", "max_concurrent_reads",
+  "web_config_file", "bearer_token_file", "description", "grace_ms", "ready", "reload",
+  "max_memory", (table.unpack or unpack)(handlers.options) }
 
 local serving = false
 
@@ -71,8 +77,11 @@ end
 ---@return string? message
 ---@return integer? code
 local function serve(opts)
+  options.known(opts, KNOWN)
   local core = load_core()
-  if core.hosted then return opts.storage end
+  if core.hosted then
+    return opts.storage or error("in the script of a server, serve needs a storage", 2)
+  end
   if serving then error("serve was called while serving", 2) end
   local message, code
   if opts.script then

@@ -17,13 +17,15 @@ for _, name in ipairs { "decode_histogram", "decode", "request", "relabel", "enc
 end
 
 local function strict_storage(options)
-  local storage = options.storage
+  local storage = type(options) == "table" and options.storage
   local write = type(storage) == "table" and storage.write
   if type(write) ~= "function" then return options end
-  local wrapped = setmetatable({
+  local all = {}
+  for name, value in pairs(options) do all[name] = value end
+  all.storage = setmetatable({
     write = function(ctx, request) return write(ctx, failure.mark(request)) end,
   }, { __index = storage })
-  return setmetatable({ storage = wrapped }, { __index = options })
+  return all
 end
 
 for _, name in ipairs { "handler", "serve" } do

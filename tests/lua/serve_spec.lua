@@ -146,6 +146,8 @@ describe("serving:", function()
         ["error('not today')"] = "not today",
         ["return 7"] = "not its storage",
         ["return {}"] = "none of the functions",
+        ["return assert(require('prom_remote_api').serve { storag = {} })"] = "bad.lua:1: no such option: storag",
+        ["return assert(require('prom_remote_api').serve { script = 'x' })"] = "bad.lua:1: in the script of a server, serve needs",
         ["return { write = print, threads = 0 }"] = "threads",
       } do
         local code, output = program.run(("%s serve --storage=lua:%s --web.listen-address=127.0.0.1:0")

@@ -191,6 +191,26 @@ describe("a storage", function()
     assert.has_error(function() pra.handler { storage = { write = print }, log = "x" } end)
   end)
 
+  it("comes with options that exist", function()
+    local strict = require "prom_remote_api.strict"
+    local memory = require "prom_remote_api.storages.memory"
+    local relay = require "prom_remote_api.storages.relay"
+    for message, f in pairs {
+      ["write_spec.lua:%d+: no such option: log_"] = function() pra.handler { storage = { write = print }, log_ = print } end,
+      ["write_spec.lua:%d+: options are a table, not a nil"] = function() pra.handler() end,
+      ["no such option: max_memroy"] = function() strict.handler { storage = { write = print }, max_memroy = 1 } end,
+      ["options are a table, not a string"] = function() strict.serve "store.lua" end,
+      ["write_spec.lua:%d+: no such option: lisen"] = function() pra.serve { storage = { write = print }, lisen = "x" } end,
+      ["write_spec.lua:%d+: no such option: max_sample"] = function() memory.new { max_sample = 1 } end,
+      ["write_spec.lua:%d+: no such option: url"] = function() relay.new { url = "http://127.0.0.1:1/" } end,
+      ["write_spec.lua:%d+: a relay needs a write_url"] = function() relay.new { version = 1 } end,
+    } do
+      local ok, got = pcall(f)
+      assert.is_false(ok, message)
+      assert.matches(message, tostring(got))
+    end
+  end)
+
   it("may inherit its functions", function()
     local count = 0
     local base = { write = function() count = count + 1 end }

@@ -4,6 +4,7 @@ local pra = require "prom_remote_api"
 local counters = require "prom_remote_api.nginx.counters"
 local exchanges = require "prom_remote_api.nginx.exchanges"
 local gate = require "prom_remote_api.nginx.gate"
+local options = require "prom_remote_api.options"
 local shards = require "prom_remote_api.nginx.shards"
 local written = require "prom_remote_api.nginx.written"
 
@@ -171,8 +172,8 @@ end
 local MOST_UPSTREAMS = 50 -- nginx makes no more subrequests of a request at a time
 
 local function check(opts)
-  gate.known(opts, { "relabel", "map", "upstream_version", "upstreams", "tenant", "count_dropped",
-    "limits", "metrics" })
+  options.known(opts, { "relabel", "map", "upstream_version", "upstreams", "tenant", "count_dropped",
+    "limits", "metrics" }, 4)
   if opts.upstream_version and not MESSAGES[opts.upstream_version] then
     error("upstream_version is 1 or 2", 3)
   end

@@ -2,6 +2,7 @@
 -- Who may pass: tenants by header.
 local core = require "prom_remote_api.faces"
 local exchanges = require "prom_remote_api.nginx.exchanges"
+local options = require "prom_remote_api.options"
 
 local gate = {}
 
@@ -32,18 +33,9 @@ local function failed(why)
   return exchanges.refuse(500, "the tenant gate failed")
 end
 
---- Raises if there is an option that is none of the names: a slip would open a door.
-function gate.known(opts, names)
-  local all = {}
-  for _, name in ipairs(names) do all[name] = true end
-  for name in pairs(opts) do
-    if not all[name] then error("no such option: " .. tostring(name), 4) end
-  end
-end
-
 --- A function for access_by_lua that lets pass the tenants allowed; see nginx.lua.
 function gate.new(opts)
-  gate.known(opts, { "header", "allow", "default" })
+  options.known(opts, { "header", "allow", "default" })
   local header, allow = opts.header or "X-Scope-OrgID", rule_of(opts.allow)
   return function()
     local tenant = ngx.req.get_headers(0)[header]

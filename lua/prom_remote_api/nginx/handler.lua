@@ -19,10 +19,11 @@ end
 
 --- A function for content_by_lua; see nginx.lua.
 function handler.new(opts)
-  local all = setmetatable({
-    storage = guarded(opts.storage or error("a storage is missing", 3)),
-    log = opts.log or function(text) ngx.log(ngx.ERR, "remote storage: ", text) end,
-  }, { __index = opts })
+  local all = {}
+  for name, value in pairs(opts) do all[name] = value end
+  all.endpoint = nil
+  all.storage = guarded(opts.storage or error("a storage is missing", 3))
+  all.log = opts.log or function(text) ngx.log(ngx.ERR, "remote storage: ", text) end
   local pool = exchanges.pool(assert(pra.handler(all)), opts.endpoint)
   return function() return pool:send(pool:receive()) end
 end

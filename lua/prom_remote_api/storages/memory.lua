@@ -11,6 +11,7 @@
 -- second is refused unless it is the same bit for bit. Everything is in one Lua state, so that
 -- `pra serve` makes only one (threads = 1); workers of nginx would each have their own.
 local pra = require "prom_remote_api"
+local known = require("prom_remote_api.options").known
 local text = require "prom_remote_api.storages.text"
 
 local memory = {}
@@ -85,7 +86,9 @@ end
 ---@param options? { max_samples: integer? }
 ---@return pra.MemoryStorage
 function memory.new(options)
-  local max_samples = options and options.max_samples or 10000000
+  options = options or {}
+  known(options, { "max_samples" })
+  local max_samples = options.max_samples or 10000000
   local tenants, stored = {}, 0 -- tenant → key → { labels, points, exemplars }
   local storage = { threads = 1, histograms = true, exemplars = true }
 

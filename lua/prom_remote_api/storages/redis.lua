@@ -23,6 +23,7 @@
 --                    and a histogram of pra.encode_histogram
 --   e:ID             set of exemplars: time, value, and pra.key(labels of the exemplar)
 local pra = require "prom_remote_api"
+local known = require("prom_remote_api.options").known
 local resp = require "prom_remote_api.storages.resp"
 local text = require "prom_remote_api.storages.text"
 
@@ -256,6 +257,8 @@ end
 ---@return pra.RedisStorage
 function redis.new(options)
   options = options or {}
+  known(options, { "host", "port", "path", "user", "password", "database", "prefix", "timeout",
+    "retention" })
   local server, retention = resp.new(options), options.retention or 0
   local storage = { histograms = true, exemplars = true, close = function() server:close() end }
 

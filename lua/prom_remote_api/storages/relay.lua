@@ -11,6 +11,7 @@
 -- 5xx are a pra.retry with its Retry-After, and what is no answer, or no whole one, is that too.
 -- What was acknowledged is in the other storage, metadata too: nothing is kept here.
 local pra = require "prom_remote_api"
+local known = require("prom_remote_api.options").known
 
 local relay = {}
 
@@ -127,6 +128,9 @@ end
 ---@param options pra.RelayOptions
 ---@return pra.Relay
 function relay.new(options)
+  known(options, { "write_url", "read_url", "version", "tenant_header", "headers", "forward",
+    "timeout", "transport" })
+  if type(options.write_url) ~= "string" then error("a relay needs a write_url", 2) end
   local tenant_header = options.tenant_header or "X-Scope-OrgID"
   local storage = { histograms = true, exemplars = true, close = function() end }
 

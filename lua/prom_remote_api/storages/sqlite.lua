@@ -14,6 +14,7 @@
 -- In SQL of your own: labels ->> 'job' of the table series; timestamps are milliseconds; a value
 -- is a number where typeof(value) = 'real', else a NaN, or a histogram where the column says so.
 local pra = require "prom_remote_api"
+local known = require("prom_remote_api.options").known
 local text = require "prom_remote_api.storages.text"
 
 local sqlite = {}
@@ -224,7 +225,9 @@ function sqlite.new(path, options)
   if type(path) ~= "string" or path == "" or path == ":memory:" then
     error("sqlite.new needs the path of a file", 2)
   end
-  local timeout = options and options.timeout or 30
+  options = options or {}
+  known(options, { "timeout" })
+  local timeout = options.timeout or 30
   local db, ids, id_count = nil, {}, 0 -- ids: of series that are committed
   local storage = { histograms = true, exemplars = true }
 
