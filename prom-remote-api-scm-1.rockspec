@@ -13,7 +13,7 @@ description = {
 }
 supported_platforms = { "linux" }
 dependencies = { "lua >= 5.1, < 5.5" }
--- Besides: CMake 3.25, a C and a C++ compiler, swig, nanopb (its generator and libnanopb-dev).
+-- Besides: CMake 3.25, Ninja, a C and a C++ compiler, swig, nanopb (its generator and libnanopb-dev).
 external_dependencies = {
   SNAPPY = { header = "snappy-c.h", library = "snappy" },
   RE2 = { header = "re2/re2.h", library = "re2" },
@@ -26,7 +26,7 @@ external_dependencies = {
 }
 build = {
   type = "command",
-  build_command = "cmake -S . -B build/rock -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPRA_LUA=ON "
+  build_command = "cmake --fresh -G Ninja -S . -B build/rock -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPRA_LUA=ON "
     .. "-DPRA_STORE_SQLITE=OFF '-DPRA_LUA_INCLUDE_DIR=$(LUA_INCDIR)' "
     .. "'-DPRA_LUA_SHARE_DIR=$(LUADIR)' '-DPRA_LUA_LIB_DIR=$(LIBDIR)' "
     .. "&& cmake --build build/rock --parallel --target pra_lua",
