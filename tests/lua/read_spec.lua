@@ -63,6 +63,25 @@ describe("process_query answers", function()
     for i, value in ipairs(answer.values) do assert.equal(bits(values[i]), bits(value)) end
   end)
 
+  it("without a series that was refused in the middle, also streamed", function()
+    local function one(job) return { labels = { job = job }, timestamps = { 1, 2 }, values = { 0.5, 1.5 } } end
+    local broken = one "a"
+    broken.histograms = { { timestamp = 3, count = 1, sum = 1, positive_spans = { { offset = 0, length = 5 } } } }
+    local handler = assert(pra.handler { storage = { process_query = function(_, _, sink)
+      sink:add(one "b")
+      sink:add(one "c")
+      assert.is_false((pcall(sink.add, sink, broken)))
+    end } })
+    for _, kind in ipairs { "samples", "streamed" } do
+      local body = pra.encode_queries({ { start_ms = 0, end_ms = 9, matchers = {} } }, { response_types = { kind } })
+      local status, headers, answer = handler:request { target = "/api/v1/read", body = body }
+      assert.equal(200, status)
+      local jobs = {}
+      for i, series in ipairs(pra.decode_answer(answer, headers["content-type"])[1]) do jobs[i] = series.labels.job end
+      assert.same({ "b", "c" }, jobs)
+    end
+  end)
+
   it("with many samples and labels", function()
     local big = { labels = {}, timestamps = {}, values = {} }
     for i = 1, 70 do big.labels["l" .. i] = "v" .. i end

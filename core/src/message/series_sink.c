@@ -436,6 +436,7 @@ int pra_series_sink_add(pra_series_sink *sink, const pra_label *labels, size_t l
 
 void pra__series_sink_sort(pra_series_sink *sink)
 {
+    drop_begun(sink); /* one that was not ended has no frames */
     pra__series_list_sort(&sink->stream.list);
 }
 
