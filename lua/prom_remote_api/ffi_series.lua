@@ -318,21 +318,22 @@ local function length_of(list, name, one)
 end
 
 -- An array of count elements: of a column or of cdata of the element's type itself, else a copy.
+-- Arrays of other types cannot be told from lists that begin at 1: they are refused.
 local function array_of(list, count, is_column, pointer_type, array_type)
-  if type(list) == "cdata" then
-    if is_column(list) then return list.pointer end
-    local ok, pointer = pcall(ffi.cast, pointer_type, list)
-    local text = tostring(ffi.typeof(list))
-    local element = tostring(pointer_type):match "([%w_]+) %*"
-    if ok and text:find("[<%s]" .. element .. " [%[%*]") then
-      local sized = text:match "%[(%d+)%]"
-      if (sized or text:find("[?]", 1, true)) and ffi.sizeof(list) < 8 * count then
-        error("an array of a series is shorter than its field n says", 0)
-      end
-      return pointer
-    end
+  if type(list) ~= "cdata" then return array_type(count), true end
+  if is_column(list) then return list.pointer end
+  if columns.is_values(list) or columns.is_integers(list) then
+    error("a list of a series is a Column of other numbers", 0)
   end
-  return array_type(count), true
+  local text, wanted = tostring(ffi.typeof(list)), tostring(pointer_type):match "([%w_]+) %*"
+  local element, shape = text:gsub("const ", ""):gsub("%(&%)", ""):match "^ctype<([%w_]+) (.*)>$"
+  if element ~= wanted or shape ~= "*" and not shape:find "^%[[%d?]+%]$" then
+    error(("an array of a series is a %s, not a %s array"):format(text, wanted), 0)
+  end
+  if shape ~= "*" and ffi.sizeof(list) < 8 * count then
+    error("an array of a series is shorter than its field n says", 0)
+  end
+  return ffi.cast(pointer_type, list)
 end
 
 local int64_pointer, double_pointer = ffi.typeof "const int64_t *", ffi.typeof "const double *"

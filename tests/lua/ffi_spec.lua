@@ -414,6 +414,27 @@ describe("columns", function()
     assert.has_error(function() add { labels = labels, timestamps = timestamps, values = values, n = 4 } end)
     assert.has_error(function() add { labels = labels, timestamps = timestamps, values = values } end)
     assert.has_error(function() add { labels = labels, timestamps = timestamps, values = values, n = -1 } end)
+    local struct = ffi.new("struct { int64_t times[2]; double values[2]; }", { { 7, 8 }, { 0.5, 1.5 } })
+    out = pra.request()
+    assert(out:add { labels = labels, timestamps = struct.times, values = struct.values, n = 2 })
+    assert.same({ 7, 8 }, out.timestamps:totable())
+    assert.same({ 0.5, 1.5 }, out.values:totable())
+  end)
+
+  it("are not taken from arrays of other types", function()
+    local labels, one = { __name__ = "up" }, { 1 }
+    for _, array in ipairs { ffi.new "uint64_t[1]", ffi.new "int32_t[1]", ffi.new "float[1]", ffi.new "int64_t *[1]",
+      ffi.new "int64_t[1][1]", ffi.new "void *", ffi.new "int64_t", ffi.new "char[1]", ffi.new("bool[?]", 1) } do
+      for _, series in ipairs { { timestamps = array, values = one }, { timestamps = one, values = array } } do
+        series.labels, series.n = labels, 1
+        assert.error_matches(function() pra.request():add(series) end, "array")
+      end
+    end
+    local built = pra.request()
+    built:add { labels = labels, timestamps = one, values = one }
+    assert.error_matches(function()
+      pra.request():add { labels = labels, timestamps = built.values, values = built.values }
+    end, "Column of other numbers")
   end)
 
   it("are read in compiled loops", function()
