@@ -98,6 +98,7 @@ static int fill_scratch(lua_State *L, pra__lua_request *r, int series, int label
         return code;
     }
     pra_write_request_reset(r->scratch);
+    const size_t fill = ++r->fills;
     const pra_label *sorted = pra__lua_labels_get(L, labels, few, &count);
     code = pra_write_request_add_series(r->scratch, sorted, count);
     if (code == PRA_OK) {
@@ -106,7 +107,13 @@ static int fill_scratch(lua_State *L, pra__lua_request *r, int series, int label
     if (code == PRA_OK) {
         code = add_histograms(L, series, r->scratch);
     }
-    return code == PRA_OK ? add_exemplars(L, series, r->scratch) : code;
+    if (code == PRA_OK) {
+        code = add_exemplars(L, series, r->scratch);
+    }
+    if (r->fills != fill) { /* a metamethod did that */
+        (void)luaL_error(L, "the request was added to while a series for it was read");
+    }
+    return code;
 }
 
 static int add_plain(lua_State *L, pra__lua_request *r, int series, int labels)
@@ -136,6 +143,7 @@ static int add_whole(lua_State *L, pra__lua_request *r, const pra__lua_request *
     int code = PRA_OK;
     if (from->kept == r->kept) { /* a handle does not copy from itself */
         code = r->scratch ? PRA_OK : pra_write_request_new(NULL, &r->scratch);
+        r->fills++;
         if (code == PRA_OK) {
             pra_write_request_reset(r->scratch);
             code = pra_write_request_add_copy(r->scratch, columns, index, NULL, 0);

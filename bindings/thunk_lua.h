@@ -194,6 +194,7 @@ typedef struct pra__lua_request {
     pra_write_request *kept;    /* a share of our own */
     pra_write_request *built;   /* the same, while it can be added to */
     pra_write_request *scratch; /* where a series is put together before it is added */
+    size_t fills;               /* of scratch */
     int shown;                  /* series or columns were asked for */
     size_t held;                /* bytes that the collector was told of */
     pra_columns columns;        /* of what is built as of the last look */

@@ -397,6 +397,25 @@ describe("adding to a request", function()
     assert.same(some(), plain(request))
   end)
 
+  it("never mixes series of which one is added while the other is read", function()
+    local request = assert(pra.request())
+    local inner = { labels = { __name__ = "inner" }, timestamps = { 5 }, values = { 6 } }
+    local outer = setmetatable({ labels = { __name__ = "outer" }, timestamps = { 1, 2 }, values = { 3, 4 } },
+      { __index = function(_, key) if key == "histograms" then assert(request:add(inner)) end end })
+    local ok = pcall(request.add, request, outer) -- with the ffi face everything is read first
+    local names = {}
+    for number, labels in request:labels() do names[number] = labels.__name__ end
+    assert.same(ok and { "inner", "outer" } or { "inner" }, names)
+    assert.same(ok and { 6, 3, 4 } or { 6 }, request.values:totable())
+    assert(request:add(inner))
+  end)
+
+  it("is split into a number that makes sense", function()
+    for _, wrong in ipairs { 0, -1, 1.5, 65537, 2 ^ 53, 1 / 0, 0 / 0 } do
+      assert.has_error(function() built():split(wrong) end)
+    end
+  end)
+
   it("sorts labels", function()
     local request = assert(pra.request())
     local labels, names = {}, {}
