@@ -3,6 +3,12 @@
 %{
 #include <string.h>
 #include "thunk_lua.h"
+
+/* SWIG would take any userdata, such as a file, for one of its own to name its type. */
+#undef SWIG_fail_arg
+#define SWIG_fail_arg(function, number, wanted)                                                    \
+    return luaL_error(L, "Error in %s (arg %d), expected '%s' got '%s'", function, number, wanted, \
+                      luaL_typename(L, number))
 %}
 
 /* A failure is nil, message, code. */
@@ -107,6 +113,11 @@ static const pra_header *headers_from(lua_State *L, int index, size_t *out_count
 }
 
 %init %{
+    static const char *const globals[] = {"swig_type", "swig_equals"}; /* they take any userdata */
+    for (size_t i = 0; i < sizeof globals / sizeof *globals; i++) {
+        lua_pushnil(L);
+        lua_setglobal(L, globals[i]);
+    }
     pra__lua_open(L);
     all_results(L, "Handler", make_handler);
     all_results(L, "Exchange", make_exchange);

@@ -44,7 +44,11 @@ end
 
 --- The handler of a face, from the options of pra.handler.
 local function new_handler(face, opts)
-  return face.Handler(options.limits(face, opts), opts.tenant_header, false, rules_of(face, opts), opts)
+  local header = opts.tenant_header
+  if header ~= nil and type(header) ~= "string" then
+    error(("tenant_header is a %s, not a string"):format(type(header)), 4)
+  end
+  return face.Handler(options.limits(face, opts), header, false, rules_of(face, opts), opts)
 end
 
 --- Options: storage; limits, a table by the names of pra_limits; tenant_header (default
@@ -83,6 +87,23 @@ local function going(go, message, code)
   return go == core.OK
 end
 
+local function text_of(request, name, default)
+  local value = request[name]
+  if value == nil then return default end
+  if type(value) ~= "string" then
+    error(("%s of a request is a %s, not a string"):format(name, type(value)), 4)
+  end
+  return value
+end
+
+local function headers_of(request)
+  local headers = request.headers or {}
+  if type(headers) ~= "table" then
+    error(("headers of a request are a %s, not a table"):format(type(headers)), 4)
+  end
+  return headers
+end
+
 local endpoints = { write = 1, read = 2 } -- PRA_ENDPOINT_…
 
 --- Begins a request { method (default POST), target, headers (names to strings), remote_addr, user,
@@ -93,8 +114,11 @@ local endpoints = { write = 1, read = 2 } -- PRA_ENDPOINT_…
 ---@return string? message
 ---@return integer? code
 function Exchange:begin(request)
-  return going(self.core:begin(request.method or "POST", request.target or "/",
-    request.headers or {}, request.remote_addr or "", request.user or "",
+  if type(request) ~= "table" then
+    error(("a request is a table { target, headers, ... }, not a %s"):format(type(request)), 3)
+  end
+  return going(self.core:begin(text_of(request, "method", "POST"), text_of(request, "target", "/"),
+    headers_of(request), text_of(request, "remote_addr", ""), text_of(request, "user", ""),
     endpoints[request.endpoint] or core.ENDPOINT_AUTO))
 end
 
@@ -103,7 +127,12 @@ end
 ---@return boolean? go
 ---@return string? message
 ---@return integer? code
-function Exchange:feed(piece) return going(self.core:feed(piece)) end
+function Exchange:feed(piece)
+  if type(piece) ~= "string" then
+    error(("a piece of a body is a %s, not a string"):format(type(piece)), 3)
+  end
+  return going(self.core:feed(piece))
+end
 
 --- Ends the body, decodes and checks it. true: run is to be called; false: the answer stands.
 ---@return boolean? go

@@ -260,3 +260,26 @@ it("refuses a handler that it cannot make", function()
   assert.has_error(function() pra.handler { storage = { write = print, close = 1 } } end)
   assert.has_error(function() pra.handler { storage = { write = print }, max_memory = 1 } end)
 end)
+
+describe("what a handler is given", function()
+  local handler = assert(pra.handler { storage = { write = function() end } })
+
+  it("has to be of the right type", function()
+    for name, wrong in pairs { method = io.stdout, target = 5, headers = io.stdout, remote_addr = {}, user = true } do
+      assert.error_matches(function() handler:request { [name] = wrong } end, name .. " of a request")
+    end
+    assert.error_matches(function() handler:request(io.stdout) end, "a request is a table")
+    assert.error_matches(function() handler:request() end, "a request is a table")
+    local x = assert(handler:exchange())
+    x:begin { target = "/api/v1/write" }
+    assert.error_matches(function() x:feed(io.stdout) end, "a piece of a body")
+    assert.error_matches(function()
+      pra.handler { storage = { write = function() end }, tenant_header = io.stdout }
+    end, "tenant_header")
+  end)
+
+  it("leaves no global behind", function()
+    assert.is_nil(rawget(_G, "swig_type"))
+    assert.is_nil(rawget(_G, "swig_equals"))
+  end)
+end)
