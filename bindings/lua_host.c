@@ -237,6 +237,7 @@ typedef struct load {
     pra__lua_host *host;
     pra_storage storage;
     int64_t threads; /* that the storage asks for; 0 = any number */
+    int status;      /* of what the script raised */
 } load;
 
 static void set_text(lua_State *L, const char *name, const char *text_cstr)
@@ -303,16 +304,29 @@ static void push_options(lua_State *L, const pra__lua_host_opts *opts)
     lua_setfield(L, -2, "max_instructions");
 }
 
+/* Message handler: errors may be objects, those of the strict module are. */
+static int to_text(lua_State *L)
+{
+    if (lua_type(L, 1) != LUA_TSTRING) {
+        (void)luaL_tolstring(L, 1, NULL);
+    }
+    return 1;
+}
+
 static int run_script(lua_State *L)
 {
     load *l = lua_touserdata(L, 1);
     const pra__lua_host_opts *opts = &l->host->opts;
     const pra__lua_log log = {l->host, log_failure, count_capped};
     prepare(L, opts);
-    if (luaL_loadfile(L, opts->path_cstr) != LUA_OK) {
+    lua_pushcfunction(L, to_text);
+    l->status = luaL_loadfile(L, opts->path_cstr);
+    if (l->status == LUA_OK) {
+        l->status = lua_pcall(L, 0, 1, -2);
+    }
+    if (l->status != LUA_OK) {
         return lua_error(L);
     }
-    lua_call(L, 0, 1);
     if (!lua_istable(L, -1)) {
         return luaL_error(L,
                           "%s returns a %s, not its storage: a table of functions "
@@ -341,7 +355,7 @@ static int open_state(state *s, load *l, pra_error *err)
     }
     int status = pra__lua_protect(L, run_script, l);
     if (status != LUA_OK) {
-        int code = fail(L, status, err);
+        int code = fail(L, l->status ? l->status : status, err);
         pra__lua_meter_detach(L);
         lua_close(L);
         return code;

@@ -112,8 +112,12 @@ static int host_new(lua_State *L)
     if (!opts.path_cstr) {
         return luaL_error(L, "script is the name of a file");
     }
+    int64_t workers = 0;
     (void)lua_getfield(L, 1, "workers");
-    opts.workers = (uint32_t)pra__lua_check_int64(L, -1, 1, MOST_WORKERS);
+    if (!pra__lua_to_int64(L, -1, &workers) || workers < 1 || workers > MOST_WORKERS) {
+        return luaL_error(L, "workers is a number from 1 to %d", (int)MOST_WORKERS);
+    }
+    opts.workers = (uint32_t)workers;
     host_object *object = lua_newuserdatauv(L, sizeof *object, 0);
     *object = (host_object){0};
     luaL_setmetatable(L, PRA__LUA_HOST);

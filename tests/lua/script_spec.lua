@@ -251,6 +251,7 @@ describe("a script", function()
       for text, message in pairs {
         ["x = = 1"] = "unexpected symbol",
         ["error 'not today'"] = "not today",
+        ["require('prom_remote_api.strict').relabel { {} }"] = "target_label is missing",
         ["return 7"] = "not its storage",
         ["return { write = print, threads = 0 }"] = "threads",
         ["return { write = print, close = 1 }"] = "storage.close is a number",
