@@ -10,7 +10,7 @@
 --- 64 bits go in as numbers, decimal strings or (LuaJIT) cdata, and come out as `integers` says:
 --- nil (numbers where exact), "string", "cdata" (ffi only).
 ---
----   face, version(), strerror(code)
+---   face, version(), strerror(code), http_status(code)
 ---   OK, DONE, ERR_REJECT, ERR_RETRY, ERR_INVALID_ARG, ENDPOINT_AUTO, CANONICAL_STRICT
 ---   stale_nan, is_stale(value), key(labels [, tenant])
 ---   verdict                        a metatable: of errors that say how a call is to be answered

@@ -19,6 +19,7 @@ local core = {
   face = "ffi",
   version = function() return ffi.string(lib.pra_version_cstr()) end,
   strerror = base.strerror,
+  http_status = function(code) return lib.pra_http_status(code) end,
   stale_nan = base.stale_nan,
   is_stale = base.is_stale,
   key = base.key,

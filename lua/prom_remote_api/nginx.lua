@@ -68,6 +68,7 @@
 ---   What comes back
 ---   - What is malformed, too large, or no remote write is answered as any of our servers does, and
 ---     the upstream never hears of it.
+---   - Labels that rules make larger than limits allow are a 400: sent again they would be no smaller.
 ---   - The upstream's verdict passes back. If it cannot be reached or does not answer in time,
 ---     nginx' 502 or 504 makes the sender try again.
 ---   - Where series are dropped and nothing is left, the answer is 204 and nothing is passed on.

@@ -324,9 +324,17 @@ def test_what_cannot_be_encoded_does_not_go_on_as_it_was(serve, upstream):
       require("prom_remote_api.faces").Request.encode = function() return nil, "no room", -1 end
     end)(),""")
     answer = ask(nginx, 1, up(job="a"), up(job="b"))
-    assert answer.status == 500, answer
+    assert answer.status == 503 and "no room" in answer.text, answer
     assert not upstream.requests
-    nginx.expect_log(r"\[error\].*remote write filter: .*no room")
+
+
+def test_limits_hold_for_what_rules_make(serve, upstream):
+    nginx = start(serve, upstream, """ limits = { max_label_value_bytes = 30 }, relabel = {
+      { source_labels = { "job" }, target_label = "twice", replacement = "$1$1" } }, """)
+    assert ask(nginx, 1, up(job="a" * 10)).status == 204
+    answer = ask(nginx, 1, up(job="b"), up(job="a" * 20))
+    assert answer.status == 400 and "max_label_value_bytes" in answer.text, answer
+    assert len(upstream.requests) == 1
 
 
 def test_errors_in_the_function(serve, upstream):

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: Apache-2.0
 -- Write requests on their way to an upstream: decoded, changed, encoded again.
 local pra = require "prom_remote_api"
+local core = require "prom_remote_api.faces"
 local counters = require "prom_remote_api.nginx.counters"
 local exchanges = require "prom_remote_api.nginx.exchanges"
 local gate = require "prom_remote_api.nginx.gate"
@@ -25,13 +26,21 @@ local TEXT = { ["Content-Type"] = "text/plain; charset=utf-8" }
 local Filter = {}
 Filter.__index = Filter
 
+-- What a method of a request made. What it makes of this request it makes of it every time: only
+-- the want of memory passes.
+local function made(out, message, code)
+  if out then return out end
+  local status = core.http_status(code)
+  error(status < 500 and pra.reject { message, status = status } or pra.retry(message), 0)
+end
+
 -- The request with everything done to it that was asked for.
 local function transform(self, ctx, request)
   local out = request
-  if self.relabel then out = assert(out:relabel(self.relabel)) end
+  if self.relabel then out = made(out:relabel(self.relabel)) end
   local map = self.map
   if map then
-    out = assert(out:map(function(labels, series) return map(labels, series, ctx) end))
+    out = made(out:map(function(labels, series) return map(labels, series, ctx) end))
   end
   return out
 end
@@ -47,7 +56,7 @@ end
 -- came. Only when the new body is in place is the request one that goes on.
 local function replace_body(self, state, out, version)
   if self.changes or version ~= state.version then
-    ngx.req.set_body_data(assert(out:encode { version = version }))
+    ngx.req.set_body_data(made(out:encode { version = version }))
     set_message_headers(version)
     state.encoded = true
   end
@@ -192,7 +201,7 @@ function filter.new(opts)
     changes = opts.relabel ~= nil or opts.map ~= nil,
     gate = opts.tenant and gate.new(opts.tenant),
   }, Filter)
-  if opts.relabel then self.relabel = assert(pra.relabel(opts.relabel)) end
+  if opts.relabel then self.relabel = assert(pra.relabel(opts.relabel, { limits = opts.limits })) end
   local handler = assert(pra.handler {
     storage = storage_of(self), limits = opts.limits,
     tenant_header = opts.tenant and opts.tenant.header,
