@@ -34,7 +34,7 @@
 ---   ctx.user is $remote_user, ctx.remote_addr is $remote_addr, ctx.tenant is the header
 ---   X-Scope-OrgID (option tenant_header; check it with a gate). Tables of a storage are one
 ---   worker's: what all workers are to see belongs into a database, or nginx gets worker_processes
----   1.
+---   1: with more than the field threads of a storage says nginx does not start.
 ---
 --- remote.filter(options) → a filter: write requests are decoded, changed, encoded and passed on.
 ---

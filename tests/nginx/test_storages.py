@@ -30,6 +30,11 @@ def redis(serve, processes, tmp_path):
     return serve(SERVER % ("redis", f'{{ host = "127.0.0.1", port = {server.port} }}', ""), workers=2)
 
 
+def test_memory_is_for_one_worker(serve):
+    with pytest.raises(AssertionError, match=r"init_by_lua.*nginx has 2: set worker_processes 1"):
+        serve(SERVER % ("memory", "", ""), workers=2)
+
+
 def readings(nginx, tenant=None):
     headers = READ | ({"X-Scope-OrgID": tenant} if tenant else {})
     (got,) = results(nginx.request(target="/api/v1/read", body=read(), headers=headers))
