@@ -81,13 +81,16 @@ local function raise_unless_fine(answer, message, name)
   error(pra.retry { text, status = status, after = after })
 end
 
--- Whoever takes a 2.0 message and does not say what it has written has not understood it.
+-- Whoever takes a 2.0 message and does not say what it has written has not understood it: it is
+-- sent again until somebody chooses version = 1.
 local function assert_understood(request, answer)
   if request.sample_count + request.histogram_count + request.exemplar_count == 0 then return end
   for _, kind in ipairs { "samples", "histograms", "exemplars" } do
     if answer.headers[WRITTEN .. kind .. "-written"] then return end
   end
-  error(pra.reject "the receiver has not understood remote write 2.0")
+  error(pra.retry {
+    "the receiver does not know remote write 2.0; give the relay version = 1", status = 502,
+  })
 end
 
 ---- The storage

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 
-from .. import Context, Error, Query, Reject, Retry, Series, Storage, WriteRequest
+from .. import Context, Error, Query, Retry, Series, Storage, WriteRequest
 from .. import decode_read_response
 from ._http import Endpoint
 
@@ -25,7 +25,8 @@ class Relay(Storage):
     was acknowledged is in the other storage: nothing is kept here.
 
     version: of the remote write messages that are sent, 1 or 2; by default as they came. A receiver
-    that takes a 2.0 message without saying what it has written has not understood it: Reject.
+    that takes a 2.0 message without saying what it has written has not understood it: Retry,
+    until somebody gives it version=1.
     tenant_header: says the tenant of a request to the other side; "" = nothing does.
     headers: are sent with every request, such as {"Authorization": "Bearer …"}; forward: names of
     headers that are passed on as they came. timeout: seconds without a sign of life. ssl_context:
@@ -66,7 +67,8 @@ class Relay(Storage):
         data = request.sample_count + request.histogram_count + request.exemplar_count
         names = (f"{_WRITTEN}{kind}-Written" for kind in ("Samples", "Histograms", "Exemplars"))
         if version == 2 and data and not any(name in answer.headers for name in names):
-            raise Reject("the receiver has not understood remote write 2.0")
+            remedy = "the receiver does not know remote write 2.0; give Relay version=1"
+            raise Retry(remedy, status=502)
 
     def process_query(self, ctx: Context, query: Query) -> Sequence[Series]:
         headers = {
