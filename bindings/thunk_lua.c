@@ -352,6 +352,10 @@ static void push_function(lua_State *L, const call *c)
 static void call_script(lua_State *L, int count)
 {
     lua_call(L, count, 2);
+    if (is_verdict(L, -2)) { /* returned, where it should have been raised */
+        lua_pop(L, 1);
+        (void)lua_error(L);
+    }
     if (!lua_toboolean(L, -2) && (lua_isboolean(L, -2) || !lua_isnil(L, -1))) {
         if (lua_isnil(L, -1)) {
             lua_pushliteral(L, "the function returned false");

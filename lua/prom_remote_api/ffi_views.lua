@@ -243,6 +243,9 @@ end
 --- raised error: what a script did not store must not be acknowledged, and a part of an answer must
 --- not look like all of it.
 function views.demand(result, why)
+  if type(result) == "table" and getmetatable(result) == views.verdict then
+    error(result, 0) -- returned, where it should have been raised
+  end
   if not result and (result == false or why ~= nil) then
     if why == nil then why = "the function returned false" end
     error(why, 0)

@@ -95,8 +95,9 @@
 ---   error(pra.retry "...")    it may work later: 503, the sender tries again
 ---   any other error           500, the sender tries again; message and traceback go to the log
 ---
---- `return nil, why` and `return false, why` are the same as `error(why)`, also in an iterator that
---- gives series. A script that runs out of memory is a 503.
+--- To return them is the same as to raise them: `return nil, why`, `return false, why`, `return
+--- pra.retry "..."`; also in an iterator that gives series. A script that runs out of memory is a
+--- 503.
 local core = require "prom_remote_api.faces"
 local client = require "prom_remote_api.client"
 local requests = require "prom_remote_api.requests"

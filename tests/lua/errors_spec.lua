@@ -156,6 +156,8 @@ describe("returned failures", function()
       assert.equal(503, status)
       assert.matches("later", body)
       assert.equal(400, (returning(entry, request, false, pra.reject "never")))
+      assert.equal(400, (returning(entry, request, pra.reject "never")))
+      assert.equal(503, (returning(entry, request, pra.retry "later")))
     end)
   end
 
@@ -176,6 +178,7 @@ describe("returned failures", function()
       assert.matches("the disk is gone", logged)
       assert.equal(500, (ended(false)))
       assert.equal(503, (ended(nil, pra.retry "later")))
+      assert.equal(503, (ended(pra.retry "later")))
     end
   end)
 
