@@ -587,5 +587,7 @@ describe("a collector at every turn", function()
       end
     end
     assert.is_true(calls > 0)
+    -- those that a state finalizes at its end are too late: LuaJIT frees nothing of what they make
+    for _ = 1, 3 do collectgarbage() end
   end)
 end)
