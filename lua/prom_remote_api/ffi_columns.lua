@@ -14,8 +14,16 @@ local FEW = 8
 local Column = {}
 columns.Column = Column
 
--- What a column points into: column → anything that keeps it alive.
+-- What a column points into: column → anything that keeps it alive. Owners of requests count their
+-- holders instead, so that they go in the same cycle of the collector.
 local owners = setmetatable({}, { __mode = "k" })
+local Owner, hold, release
+
+--- Owners of type are held by hold(owner), which gives a number, until release(number).
+function columns.shared(type, hold_owner, release_number)
+  Owner, hold = type, hold_owner
+  release = function(column) release_number(column.holds) end
+end
 
 local band, nan, HIGH = bit.band, base.nan, base.HIGH
 local show, floor = base.show, math.floor
@@ -36,7 +44,7 @@ end
 local function new_type(kind, element, read)
   local declared = ([[struct { // %s: each kind is a type, also where types are remembered by text
     union { const %s *pointer; const int32_t *words; };
-    int32_t n;
+    int32_t n, holds;
     %s own[%d];
   }]]):format(kind, element, element, FEW)
   return ffi.metatype(ffi.typeof(declared), {
@@ -75,7 +83,12 @@ local function new(kind, size, pointer, count, owner)
     column.pointer = column.own
   else
     column.pointer = pointer
-    owners[column] = owner
+    if ffi.istype(Owner, owner) then
+      column.holds = hold(owner)
+      ffi.gc(column, release)
+    else
+      owners[column] = owner
+    end
   end
   return column
 end

@@ -29,15 +29,15 @@ requests.Request = Request
 ---- owners
 
 -- What requests hold is no memory of Lua's, so its collector would not hurry. It is told when there
--- is more of it than of Lua's own, and than what does not matter.
-local FOREIGN = 14 * 1024 -- KiB: a few large requests, so that they stay in caches
-local SPARE = 2 * FOREIGN -- KiB: what a cycle of the collector may give back at once
+-- is more of it than of Lua's own, and than what does not matter: before a handle is taken, so that
+-- it is one of those that come back, while caches still have it.
+local FOREIGN = 5 * 1024 -- KiB: a large request and the one before
+local SPARE = 28 * 1024 -- KiB: what a cycle of the collector may give back at once
 local foreign = 0
 
-local function charge(kib)
-  foreign = foreign + kib
+local function relieve()
   if foreign > FOREIGN and foreign > collectgarbage "count" then
-    collectgarbage("step", kib)
+    collectgarbage("step", foreign)
   end
 end
 
@@ -60,33 +60,58 @@ local function put_aside(handle, kib)
   spares[#spares + 1] = { handle, kib }
 end
 
-local Owner = ffi.metatype(ffi.typeof "struct { pra_write_request *handle; double kib; int keep; }",
-  {
-    __gc = function(owner)
-      foreign = foreign - owner.kib
-      if owner.keep == 1 then
-        put_aside(owner.handle, owner.kib)
-      else
-        lib.pra_write_request_free(owner.handle)
-      end
-      owner.handle = nil
-    end,
-  })
+-- Who holds a handle, by number: the request (its owner) and long columns. All of them may die in
+-- one cycle of the collector and in any order; the last gives the handle back.
+local held = {} -- number → { handle, KiB, keep, holders }
+local numbers = 0
+local unused = {} -- numbers
+
+local function let_go(number)
+  local one = held[number]
+  one.holders = one.holders - 1
+  if one.holders > 0 then return end
+  held[number] = nil
+  unused[#unused + 1] = number
+  foreign = foreign - one.kib
+  if one.keep then
+    put_aside(one.handle, one.kib)
+  else
+    lib.pra_write_request_free(one.handle)
+  end
+end
+
+local Owner = ffi.metatype(ffi.typeof "struct { int32_t number; }", {
+  __gc = function(owner) let_go(owner.number) end,
+})
 
 -- Takes a handle; keep: it may be used for another request afterwards.
 local function own(handle, keep)
-  local owner = Owner()
-  owner.handle = handle
-  owner.keep = keep and 1 or 0
-  owner.kib = tonumber(lib.pra_write_request_memory(handle)) / 1024
-  charge(owner.kib)
+  local kib = tonumber(lib.pra_write_request_memory(handle)) / 1024
+  local number = table.remove(unused)
+  if not number then
+    numbers = numbers + 1
+    number = numbers
+  end
+  held[number] = { handle = handle, kib = kib, keep = keep, holders = 1 }
+  local owner = Owner(number)
+  foreign = foreign + kib
   return owner
 end
 
----- states: see ffi_series.lua; also raw (the handle) and bytes (that it borrows)
+-- For columns: see ffi_columns.lua.
+columns.shared(Owner, function(owner)
+  local one = held[owner.number]
+  one.holders = one.holders + 1
+  return owner.number
+end, let_go)
 
-local states = setmetatable({}, { __mode = "k" })
-local new_object -- makes a request object
+---- states: see ffi_series.lua; also raw (the handle), bytes (that it borrows), mark
+
+-- A request is userdata whose environment is its state: a table with weak keys would keep states
+-- and what they own for one more cycle of the collector.
+local getfenv, setfenv = debug.getfenv, debug.setfenv
+local prototype = newproxy(true)
+local mark = {} -- of states
 
 local function refresh(state)
   if state.changed then
@@ -96,12 +121,11 @@ local function refresh(state)
 end
 
 local function new(raw, owner, shown, call)
-  local state = { raw = raw, owner = owner, shown = shown, call = call, symbols = {},
+  local state = { mark = mark, raw = raw, owner = owner, shown = shown, call = call, symbols = {},
     columns = ffi.new("pra_columns", { size = ffi.sizeof "pra_columns" }), changed = true }
   refresh(state)
-  local object = new_object()
-  states[object] = state
-  return object, state
+  local object = newproxy(prototype)
+  return setfenv(object, state), state
 end
 
 -- state, if its request is not over, as it is now.
@@ -115,8 +139,10 @@ end
 
 -- The state of self.
 local function check(self)
-  local state = states[self]
-  if not state then error("a request is wanted, not a " .. type(self), 3) end
+  local state = getfenv(self)
+  if not state or rawget(state, "mark") ~= mark then
+    error("a request is wanted, not a " .. type(self), 3)
+  end
   return current(state)
 end
 
@@ -124,6 +150,7 @@ end
 local function check_kept(self)
   local state = check(self)
   if not state.owner then
+    relieve()
     local handle = lib.pra_write_request_share(state.raw)
     if handle == nil then error("not enough memory", 0) end
     state.owner = own(handle)
@@ -209,18 +236,19 @@ function getters.fingerprints(self)
   return list
 end
 
-local request_type = ffi.typeof "struct { int32_t n; }"
+local metatable = getmetatable(prototype)
+metatable.__metatable = "locked"
 
-new_object = ffi.metatype(request_type, {
-  __index = function(self, key)
-    local method = Request[key]
-    if method ~= nil then return method end
-    local get = getters[key]
-    if get then return get(self) end
-  end,
-  __newindex = function() error("a request has no fields that can be set", 2) end,
-  __len = function(self) return getters.series_count(self) end,
-})
+function metatable.__index(self, key)
+  local method = Request[key]
+  if method ~= nil then return method end
+  local get = getters[key]
+  if get then return get(self) end
+end
+
+function metatable.__newindex() error("a request has no fields that can be set", 2) end
+
+function metatable.__len(self) return getters.series_count(self) end
 
 ---- iterators
 
@@ -282,9 +310,10 @@ end
 ---@return pra.Request?
 function Request:copy()
   local state = check(self)
+  relieve()
   local handle = lib.pra_write_request_share(state.raw)
   if handle == nil then return base.failure(lib.PRA_ERR_BUSY) end
-  if state.owner then state.owner.keep = 0 end
+  if state.owner then held[state.owner.number].keep = false end
   local object, copy = new(handle, own(handle), state.shown)
   copy.bytes = state.bytes
   if state.built then copy.built, copy.copied, copy.refresh = true, true, refresh end
@@ -294,6 +323,7 @@ end
 ---- decoding and encoding
 
 local function take_handle()
+  relieve()
   local count = ending and #spares
   if count > 0 then
     local one = spares[count]
@@ -358,7 +388,7 @@ function Request:encode(version, compressed)
 end
 
 requests.numbers_of_types = numbers_of_types
-requests.states, requests.new, requests.own = states, new, own
+requests.new, requests.own = new, own
 requests.check, requests.take_handle, requests.refresh = check, take_handle, refresh
 
 return requests

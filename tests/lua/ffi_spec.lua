@@ -551,6 +551,26 @@ describe("a collector at every turn", function()
     end
   end)
 
+  it("outlives its request as a column, and goes with the last of them", function()
+    local list = {}
+    for i = 1, 100 do list[i] = { labels = { __name__ = "up" }, timestamps = { i }, values = { i } } end
+    local block = assert(wire.write(list).body)
+    for round = 1, 20 do
+      local kept = assert(pra.decode(block)).values
+      local same = assert(pra.decode(block))
+      local timestamps, copy = same.timestamps, assert(same:copy())
+      same = nil
+      for _ = 1, 3 do
+        collectgarbage()
+        assert(pra.decode(wire.write({ series }).body)) -- in memory that was given back
+      end
+      for i = 1, 100 do assert.same({ i, i }, { kept[i], timestamps[i] }, round) end
+      timestamps = nil
+      collectgarbage()
+      assert.equal(100, copy.values[100])
+    end
+  end)
+
   it("may finalize what calls the module", function()
     jit.off() -- LuaJIT does not always come out of a compiled loop over `next` in a finalizer
     local calls = 0
