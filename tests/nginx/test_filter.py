@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """remote.filter before proxy_pass."""
 
+import contextlib
 import re
 import socket
 import struct
+import threading
 
 import pytest
 
@@ -44,6 +46,28 @@ def start(serve, upstream, options="", server="", http2=False, **more):
         text = text.replace("PORT;", "PORT http2;", 1)
     port = upstream if isinstance(upstream, int) else upstream.port
     return serve(text.replace("UPSTREAM", str(port)), **more)
+
+
+@contextlib.contextmanager
+def answering(raw):
+    """The port of an upstream that answers every request with these bytes, whatever they are."""
+    def answer(listener):
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            with client:
+                got = b""
+                while not (end := got.find(b"\r\n\r\n") + 4) > 3 or len(got) < end + int(
+                        re.search(rb"(?i)content-length: (\d+)", got)[1]):
+                    got += client.recv(1 << 16)
+                client.sendall(raw)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=answer, args=(listener,), daemon=True).start()
+        yield listener.getsockname()[1]
+        listener.shutdown(socket.SHUT_RDWR)
 
 
 def said(*counts):
@@ -388,3 +412,11 @@ def test_no_growth(serve, upstream, options):
         upstream.requests.clear()
         return nginx.request(body=body, headers=V1).status == 204
     assert_no_growth(nginx, ask_once)
+
+
+@pytest.mark.parametrize("status", [100, 103, 302, 304, 600, 999])
+def test_what_is_no_verdict_is_to_be_tried_again(serve, status):
+    with answering(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status) as port:
+        nginx = start(serve, port, RENAME)
+        for version in (1, 2):
+            assert ask(nginx, version, up(job="a")).status == 502

@@ -6,7 +6,7 @@ import pytest
 import wire
 from growth import assert_no_growth
 from messages import BODY, HEADERS, V1, many, up, v1
-from test_filter import closed_port, said
+from test_filter import answering, closed_port, said
 
 SERVER = """
 init_by_lua_block {
@@ -171,3 +171,26 @@ def test_no_growth(serve, upstreams):
             one.requests.clear()
         return nginx.request(body=body, headers=V1).status == 204
     assert_no_growth(nginx, ask_once)
+
+
+@pytest.mark.parametrize("answer, log", [
+    (b"no HTTP\n", "no valid HTTP"), (b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf", "prematurely closed"),
+    (b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", None)])
+def test_nonsense_is_no_success(serve, upstreams, answer, log):
+    with answering(answer) as port:
+        nginx = start(serve, [port, *upstreams[1:]])
+        assert nginx.request(body=v1(*ALL), headers=V1).status == 502
+        if log:
+            nginx.expect_log(log)
+
+
+def test_counts_and_delays_that_are_none(serve, upstreams):
+    nginx = start(serve, upstreams)
+    for one in upstreams:
+        one.answer = 429, {"Retry-After": "9" * 20}, b""
+    answer = nginx.request(body=v1(*ALL), headers=V1)
+    assert (answer.status, answer.headers["retry-after"]) == (429, str(2**32 - 1))
+    for odd in ("1e999", "-7", "nan", "9" * 20):
+        for one in upstreams:
+            one.answer = 204, {"X-Prometheus-Remote-Write-Samples-Written": odd}, b""
+        assert nginx.request(body=BODY[2](*ALL), headers=HEADERS[2]).status == 502

@@ -147,12 +147,21 @@ local function replace_answer(state, status, headers, body)
   state.replace = true
 end
 
+-- A sender would take these for a refusal and drop its data.
+local function is_no_verdict(status)
+  return status < 200 or status >= 300 and status < 400 or status >= 600
+end
+
 --- What stands in header_filter_by_lua beside access_by_lua: makes the upstream's headers those
 --- that the sender understands, and success a 400 if a part of the request was refused here
 --- already.
 function Filter:header_filter()
   local state = ngx.ctx[KEY]
   if not state or not state.forwarded then return end
+  if is_no_verdict(ngx.status) then
+    written.remove(ngx.header)
+    return replace_answer(state, 502, TEXT, "the upstream answered " .. ngx.status .. "\n")
+  end
   local upstream = self.upstream_version or state.version
   local ok = ngx.status >= 200 and ngx.status < 300
   local header = function(name) return ngx.header[name] end

@@ -5,10 +5,12 @@ local written = require "prom_remote_api.nginx.written"
 
 local shards = {}
 
+local LONGEST = 0xffffffff -- seconds, that a verdict can ask for
+
 -- Seconds from a Retry-After header, which is a number or a date; nil if it is neither.
 local function seconds(value)
   if type(value) ~= "string" then return nil end
-  if value:find "^%d+$" then return tonumber(value) end
+  if value:find "^%d+$" then return math.min(tonumber(value), LONGEST) end
   local time = ngx.parse_http_time(value)
   return time and math.max(0, time - ngx.time())
 end
@@ -28,6 +30,14 @@ local function badness(status)
   if status == 429 then return 2 end
   if status >= 400 and status < 500 then return 1 end
   return 3
+end
+
+-- Why an answer is none, whatever its status; nil if it is one. What is no HTTP at all nginx takes
+-- for the body of a 200 of HTTP/0.9, without headers.
+local function nonsense(response)
+  if response.truncated then return "it breaks off" end
+  local bare = response.status == 200 and next(response.header) == nil
+  return bare and response.body ~= "" and "it does not speak HTTP" or nil
 end
 
 local function verdict(locations, responses)
@@ -67,8 +77,12 @@ function shards.forward(out, locations, version, sums)
   for i, response in ipairs(responses) do
     local header = function(name) return response.header[name] end
     local ok = badness(response.status) == 0
-    if ok and version == 2 and written.not_understood(header, counts[i]) then
-      responses[i] = { status = 502, header = {}, body = "it does not know remote write 2.0" }
+    local why = ok and nonsense(response)
+    if ok and not why and version == 2 and written.not_understood(header, counts[i]) then
+      why = "it does not know remote write 2.0"
+    end
+    if why then
+      responses[i] = { status = 502, header = {}, body = why }
       ok = false
     end
     written.add(sums.written, written.said(header, counts[i], ok))

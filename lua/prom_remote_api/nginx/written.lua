@@ -16,12 +16,18 @@ function written.counts(request)
   return counts
 end
 
+-- A count as it may stand in a header; nil if it is none.
+local function count_of(value)
+  if type(value) == "table" then value = value[1] end -- it came twice
+  return type(value) == "string" and value:find "^%d+$" and #value <= 15 and tonumber(value) or nil
+end
+
 --- What an upstream says that it wrote. header: a function that gives a header of its answer.
 --- Who does not say it wrote everything (ok) or, as far as is known, nothing.
 function written.said(header, forwarded, ok)
   local counts, any = {}, false
   for _, kind in ipairs(KINDS) do
-    counts[kind] = tonumber(header(HEADERS[kind]))
+    counts[kind] = count_of(header(HEADERS[kind]))
     any = any or counts[kind] ~= nil
   end
   for _, kind in ipairs(KINDS) do
@@ -35,7 +41,7 @@ end
 function written.not_understood(header, forwarded)
   local some = false
   for _, kind in ipairs(KINDS) do
-    if header(HEADERS[kind]) then return false end
+    if count_of(header(HEADERS[kind])) then return false end
     some = some or forwarded[kind] > 0
   end
   return some
