@@ -44,7 +44,8 @@ local function feed_file(x, path)
   if not file then return nil, "cannot read the request body: " .. why, 0 end
   local go, message, code = true, nil, nil
   while go do
-    local piece = file:read(PIECE)
+    local piece, problem = file:read(PIECE)
+    if problem then go, message, code = nil, "cannot read the request body: " .. problem, 0 end
     if not piece then break end
     go, message, code = x:feed(piece)
   end
