@@ -33,11 +33,11 @@ requests.Request = Request
 -- it is one of those that come back, while caches still have it.
 local FOREIGN = 5 * 1024 -- KiB: a large request and the one before
 local SPARE = 28 * 1024 -- KiB: what a cycle of the collector may give back at once
-local foreign = 0
+local foreign, latest = 0, 0 -- KiB: of all, of the latest
 
 local function relieve()
   if foreign > FOREIGN and foreign > collectgarbage "count" then
-    collectgarbage("step", foreign)
+    collectgarbage("step", latest)
   end
 end
 
@@ -94,7 +94,7 @@ local function own(handle, keep)
   end
   held[number] = { handle = handle, kib = kib, keep = keep, holders = 1 }
   local owner = Owner(number)
-  foreign = foreign + kib
+  foreign, latest = foreign + kib, kib
   return owner
 end
 
