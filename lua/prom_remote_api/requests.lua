@@ -98,10 +98,11 @@ local origins = setmetatable({}, { __mode = "k" }) -- Relabel → what it was ma
 ---@return string? message
 ---@return integer? code
 function requests.relabel(rules, opts)
-  local origin = { rules = copy(rules), limits = opts and copy(opts.limits) }
-  local relabel, message, code = core.relabel(rules, options.limits(core, origin))
+  local relabel, message, code = core.relabel(rules, options.limits(core, opts or {}))
   if not relabel then return nil, message, code end
-  origins[relabel] = origin
+  if core.face == "ffi" then -- the only one beside which there may be another: see adopt
+    origins[relabel] = { rules = copy(rules), limits = opts and copy(opts.limits) }
+  end
   return relabel
 end
 
