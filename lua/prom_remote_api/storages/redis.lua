@@ -40,7 +40,8 @@ local function live(key, seconds)
   if retention > 0 and call("TTL", key) < seconds then call("EXPIRE", key, seconds) end
 end
 local function enter(id, labels, window)
-  local left = math.max(1, math.floor((window + 1) * 1000 + retention - now))
+  -- Times that nobody lives to see: Redis refuses what would overflow.
+  local left = math.min(math.max(1, math.floor((window + 1) * 1000 + retention - now)), 2 ^ 40)
   local sets = { "all" }
   for name, value in labels:gmatch("([^\255]*)\255([^\255]*)\255") do
     sets[#sets + 1] = "i:" .. name .. "=" .. value
