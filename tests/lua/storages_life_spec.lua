@@ -123,6 +123,25 @@ describe("sqlite", function()
     storage.close()
   end)
 
+  -- SQLite refuses at once to switch to the log, whatever the timeout.
+  it("waits for another that makes the file", function()
+    local path = folder .. "/opened.db"
+    local other = require("luasql.sqlite3").sqlite3():connect(path)
+    assert(other:execute "BEGIN IMMEDIATE")
+    local opener = program.write_file("opener.lua", ([[
+      print("opening 1")
+      io.stdout:flush()
+      local storage = %s
+      print "opened"]]):format(opening(path)))
+    local running = program.start(lua .. " " .. opener, "opening (%d)")
+    require("system").sleep(0.3)
+    assert.is_nil(running:exit_code(), running:log())
+    assert(other:execute "COMMIT")
+    other:close()
+    program.wait_until(function() return running:log() end, function() return running:exit_code() end)
+    assert.matches("opened", running:log())
+  end)
+
   it("has on the disk what it acknowledged", function()
     local path = folder .. "/killed.db"
     local running = program.start(lua .. " " .. writer(opening(path), "math.huge", "x"), "(acknowledged 30)")

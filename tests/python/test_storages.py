@@ -483,6 +483,17 @@ def test_sqlite_is_open_to_sql_and_other_processes(tmp_path: Path) -> None:
         assert db.execute("SELECT count(*) FROM series").fetchone() == (5,)
 
 
+def test_sqlite_waits_for_another_that_makes_the_file(tmp_path: Path) -> None:
+    """SQLite refuses at once to switch to the log, whatever the timeout."""
+    other = sqlite3.connect(tmp_path / "samples.db", isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    timer = threading.Timer(0.3, other.close)
+    timer.start()
+    with STORAGES["sqlite"](tmp_path) as storage:
+        assert_written(hosts.WsgiHost(storage).write_series((UP_A, [(1, 1.0)])))
+    timer.join()
+
+
 def test_sqlite_rolls_back(tmp_path: Path) -> None:
     with STORAGES["sqlite"](tmp_path) as storage:
         host = hosts.WsgiHost(storage, on_error=lambda *_: None)

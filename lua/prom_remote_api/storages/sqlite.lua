@@ -117,9 +117,9 @@ local function connect(path, timeout)
   return db
 end
 
--- Runs body(db) in one transaction.
-local function transaction(db, body)
-  run(db, "BEGIN IMMEDIATE")
+-- Runs body(db) in one transaction: an IMMEDIATE one, or as kind says.
+local function transaction(db, body, kind)
+  run(db, "BEGIN " .. (kind or "IMMEDIATE"))
   local fine, problem = pcall(function()
     body(db)
     run(db, "COMMIT")
@@ -128,6 +128,18 @@ local function transaction(db, body)
     db:execute "ROLLBACK"
     error(problem, 0)
   end
+end
+
+-- Switches the file to its log. While another one makes a new file, SQLite refuses that at once,
+-- whatever the timeout: BEGIN EXCLUSIVE waits for it.
+local function use_log(db, timeout)
+  local deadline = os.time() + timeout
+  repeat
+    local cursor, message = db:execute "PRAGMA journal_mode = WAL"
+    if cursor then return cursor:close() end
+    if not message:find("locked", 1, true) or os.time() > deadline then error(message, 0) end
+    transaction(db, function() end, "EXCLUSIVE")
+  until false
 end
 
 ---- Writing
@@ -273,7 +285,7 @@ function sqlite.new(path, options)
   end
 
   local first = connect(path, timeout)
-  query_rows(first, "PRAGMA journal_mode = WAL", function() end)
+  use_log(first, timeout)
   transaction(first, function() for _, statement in ipairs(SCHEMA) do run(first, statement) end end)
   first:close()
   return storage

@@ -8,6 +8,7 @@ import os
 import sqlite3
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,7 +19,6 @@ from .. import Context, Histogram, Query, SampleLike, SeriesLike, Storage, TimeS
 # stale marker stays one. A histogram is a blob of Histogram.encode(). Columns without a type keep
 # what they are given, -0.0 too. The keys are in the order of reading.
 _SCHEMA = """
-PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS series (id INTEGER PRIMARY KEY, tenant TEXT NOT NULL,
     labels TEXT NOT NULL, name TEXT NOT NULL, UNIQUE (tenant, labels));
 CREATE INDEX IF NOT EXISTS series_by_name ON series (tenant, name);
@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS samples (series INTEGER, timestamp INTEGER, histogram
 CREATE TABLE IF NOT EXISTS exemplars (series INTEGER, timestamp INTEGER, value, labels TEXT,
     PRIMARY KEY (series, timestamp, value, labels)) WITHOUT ROWID;
 """
+_TIMEOUT = 30  # seconds to wait for other writers
 _ROWS = 4096  # of a series, that are read at a time
 
 
@@ -47,12 +48,28 @@ class SQLiteStorage(Storage):
         self._ids: dict[tuple[str, str], int] = {}  # of series that are committed
         self._readers: deque[sqlite3.Connection] = deque()  # that nobody uses now
         self._writer = self._connect()
+        self._use_log()
         self._writer.executescript(_SCHEMA)
 
     def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(self._path, timeout=30, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            self._path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
+        )
         db.execute("PRAGMA synchronous = FULL")
         return db
+
+    def _use_log(self) -> None:
+        """While another process makes a new file, SQLite refuses the switch at once, whatever the
+        timeout: BEGIN EXCLUSIVE waits for it."""
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            try:
+                self._writer.execute("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError as problem:
+                if "locked" not in str(problem) or time.monotonic() > deadline:
+                    raise
+                self._writer.executescript("BEGIN EXCLUSIVE; COMMIT")
 
     def write(self, ctx: Context, request: WriteRequest) -> None:
         ids: dict[tuple[str, str], int] = {}
