@@ -7,6 +7,7 @@ import atexit
 import contextlib
 import logging
 import os
+import queue
 import signal
 import threading
 import weakref
@@ -30,8 +31,34 @@ _LEVELS = {
 }
 
 
+_LOOK_SECONDS = 1.0
+"""How often the main thread looks for signals that the kernel gave to another thread."""
+
+
 def _log(level: int, fields: str) -> None:
     logger.log(_LEVELS.get(level, logging.INFO), "%s", fields)
+
+
+class _End:
+    """An event that a signal handler may set: one of threading has a lock, which the handler would
+    wait for without end if it came while the same thread has it.
+    """
+
+    def __init__(self) -> None:
+        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def set(self) -> None:
+        self._tokens.put(None)
+
+    def wait(self) -> None:
+        """Looks up now and then: a handler runs in the main thread, but what wakes that is only the
+        signal that it was given by the kernel, which may give it to any thread.
+        """
+        while True:
+            with contextlib.suppress(queue.Empty):
+                self._tokens.get(timeout=_LOOK_SECONDS)
+                break
+        self.set()  # for others that wait
 
 
 class ServerOptions(HandlerOptions, total=False):
@@ -86,7 +113,7 @@ class Server:
     ) -> None:
         self._grace_ms = int(grace * 1000)
         self._started = False
-        self._stopped = threading.Event()
+        self._stopped = _End()
         self._lock = threading.Lock()
         adapter = Adapter(storage, on_error)
         handler = make_handler(adapter, **options)
@@ -160,7 +187,7 @@ def _path(path: str | os.PathLike[str] | None) -> str | None:
 
 
 @contextlib.contextmanager
-def _signals_set(done: threading.Event) -> Iterator[None]:
+def _signals_set(done: _End) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -188,6 +188,59 @@ def test_serve_until_a_signal(number: signal.Signals) -> None:
     assert "http://127.0.0.1:" in result.stderr
 
 
+def test_serve_until_a_signal_that_another_thread_takes() -> None:
+    """The kernel may choose any of them; the main one is not woken then."""
+    result = run("""
+        before, main = signal.getsignal(signal.SIGTERM), threading.get_ident()
+        def is_waiting():
+            return signal.getsignal(signal.SIGTERM) is not before and sys._current_frames()[main].f_code.co_name == "wait"
+        def end():
+            while not is_waiting():
+                threading.Event().wait(0.01)
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        threading.Thread(target=end).start()
+        pra.serve(Sink(), "127.0.0.1:0")
+    """)
+    assert (result.returncode, result.stdout) == (0, "ended\n"), result.stderr
+
+
+def test_wait_until_a_signal_at_any_moment() -> None:
+    """Between any two steps of the interpreter: the handler never waits for what its own thread has."""
+    result = run("""
+        def at_step(number):
+            left = number
+            def trace(frame, event, _):
+                nonlocal left
+                if not frame.f_code.co_filename.endswith(("_server.py", "threading.py")):
+                    return None
+                frame.f_trace_opcodes = True
+                left -= event == "opcode"
+                if left == 0 and event == "opcode":
+                    signal.raise_signal(signal.SIGTERM)
+                return trace
+            server, done = pra.Server(Sink(), "127.0.0.1:0"), []
+            def also_later():
+                while not done:
+                    threading.Event().wait(0.005)
+                    os.kill(os.getpid(), signal.SIGTERM)
+            thread = threading.Thread(target=also_later)
+            thread.start()
+            sys._getframe().f_trace_opcodes = True  # 3.12 looks for it here
+            sys.settrace(trace)
+            server.wait()
+            sys.settrace(None)
+            done.append(True)
+            thread.join()
+            return left <= 0
+        signal.signal(signal.SIGTERM, lambda *_: None)  # for those before and after the wait
+        number = 1
+        while at_step(number):
+            number += 1
+        assert number > 50, number
+    """)
+    assert (result.returncode, result.stdout) == (0, "ended\n"), result.stderr
+
+
 def test_serve_in_a_thread_that_is_not_the_main_one() -> None:
     result = run("""
         thread = threading.Thread(target=pra.serve, args=(Sink(), "127.0.0.1:0"), daemon=True)
