@@ -10,6 +10,7 @@
 #include <lauxlib.h>
 #include <lua.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #if LUA_VERSION_NUM < 501 || LUA_VERSION_NUM > 504
 #error "this needs Lua 5.1, 5.2, 5.3 or 5.4"
@@ -156,6 +157,21 @@ static inline void pra__lua_requiref(lua_State *L, const char *name, lua_CFuncti
     }
 }
 #define luaL_requiref pra__lua_requiref
+
+static inline int pra__lua_loadfilex(lua_State *L, const char *path, const char *mode)
+{
+    FILE *file = *mode == 't' ? fopen(path, "rb") : NULL;
+    int first = file ? getc(file) : EOF;
+    if (file) {
+        (void)fclose(file);
+    }
+    if (first == *LUA_SIGNATURE) {
+        (void)lua_pushfstring(L, "%s: attempt to load a binary chunk (mode is 't')", path);
+        return LUA_ERRSYNTAX;
+    }
+    return luaL_loadfile(L, path);
+}
+#define luaL_loadfilex pra__lua_loadfilex
 
 static inline lua_Number pra__lua_tonumberx(lua_State *L, int index, int *is_number)
 {

@@ -320,7 +320,7 @@ static int run_script(lua_State *L)
     const pra__lua_log log = {l->host, log_failure, count_capped};
     prepare(L, opts);
     lua_pushcfunction(L, to_text);
-    l->status = luaL_loadfile(L, opts->path_cstr);
+    l->status = luaL_loadfilex(L, opts->path_cstr, "t"); /* bytecode is not checked by Lua */
     if (l->status == LUA_OK) {
         l->status = lua_pcall(L, 0, 1, -2);
     }

@@ -2,9 +2,9 @@
 /* pra.serve: the calling state waits while threads of the server call Lua, in this state or in
  * those of a host. */
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 
+#include "server/signals.h"
 #include "thunk_lua.h"
 
 void pra__lua_stderr_log(void *ctx, int32_t level, const char *fields_cstr)
@@ -30,12 +30,11 @@ int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra__lua
     lua_State *previous = pra__lua_enter(L);
     int result = pra_server_start(server, err);
     if (result == PRA_OK) {
-        while (sigwait(&signals, &result) != 0 || result == SIGHUP) {
-            if (result == SIGHUP) {
-                (void)pra__lua_host_reload(host);
-            }
+        while ((result = pra__signal_wait(&signals)) == SIGHUP) {
+            (void)pra__lua_host_reload(host);
         }
         (void)pra_server_stop(server, grace_ms);
+        pra__signal_drop(&signals); /* or they would end the process before close() */
     }
     pra__lua_leave(L, previous);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -5,13 +5,13 @@
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
 
 #include "server/log.h"
+#include "server/signals.h"
 #include "server/web_config.h"
 
 enum { MOST_WORKERS = 1024 };
@@ -327,9 +327,9 @@ static void allow_files(void)
 static void run(struct settings *v, pra_server *server, const sigset_t *signals)
 {
     pra_log sink = cli_log_sink(&v->log);
-    int number = 0;
+    int number;
     announce(v, server);
-    while (sigwait(signals, &number) == 0 && number == SIGHUP)
+    while ((number = pra__signal_wait(signals)) == SIGHUP)
         cli_script_reload(v->script, &v->log);
     pra__log_write(&sink, PRA_LOG_INFO, "stopping", "signal=%s",
                    number == SIGTERM ? "SIGTERM" : "SIGINT");

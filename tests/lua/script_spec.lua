@@ -115,6 +115,7 @@ describe("a script", function()
           ["numbered.lua:%d+: unexpected symbol"] = function() script("numbered.lua", "\nx = = 1") end,
           ["numbered.lua:%d+: not today"] = function() numbered(3, "error 'not today'") end,
           ["not its storage"] = function() script("numbered.lua", "return 7") end,
+          ["binary chunk"] = function() program.write_file("numbered.lua", string.dump(function() end)) end,
           ["other functions"] = function() numbered(4, "storage.read = function() end") end,
           ["flags"] = function() numbered(5, "storage.histograms = true") end,
           ["No such file"] = function() os.remove(program.folder .. "/numbered.lua") end,
@@ -151,6 +152,25 @@ describe("a script", function()
         shell:close()
         os.remove(stop)
         assert.equal(0, server:stop(), server:log())
+      end)
+
+      it("is ended before it is run again once more", function()
+        local hold = program.folder .. "/hold"
+        local server = start(script("slow.lua", ([[
+          io.stderr:write("loads\n")
+          while io.open(%q) do collectgarbage() end
+          return { write = function() end, close = function() io.stderr:write("closed\n") end }
+        ]]):format(hold)), { workers = 1 })
+        program.write_file("hold", "")
+        hang_up(server)
+        wait_until(function() return count(server:log(), "loads") == 2 end)
+        hang_up(server)
+        assert(os.execute("kill -TERM " .. server.pid))
+        os.remove(hold)
+        wait_until(function() return server:exit_code() end)
+        assert.equal(0, server:exit_code(), server:log())
+        assert.equal(2, count(server:log(), "loads"))
+        assert.equal(2, count(server:log(), "closed"))
       end)
 
       it("may fail to close", function()
@@ -279,6 +299,34 @@ describe("a script", function()
       ]]))
       assert.equal(0, code, output)
       assert.matches("either a storage or a script", output)
+    end)
+
+    it("is closed after whatever signals come while it ends", function()
+      local hold = program.write_file("hold", "")
+      local server = by_module(script("slow.lua", ([[
+        return { close = function() io.stderr:write("closed\n") end, write = function()
+          io.stderr:write("begun\n")
+          while io.open(%q) do collectgarbage() end
+        end }
+      ]]):format(hold)), { workers = 2, grace_ms = 100000 })
+      local request = wire.write(wire.some())
+      local curl = { "env -u LD_PRELOAD curl -s -m 120 -w '%{http_code}' --data-binary @" ..
+        program.write_file("body", request.body) }
+      for name, value in pairs(request.headers) do curl[#curl + 1] = ("-H '%s: %s'"):format(name, value) end
+      curl[#curl + 1] = ("http://127.0.0.1:%s%s"):format(server.port, request.target)
+      local sender = io.popen(table.concat(curl, " "))
+      wait_until(function() return count(server:log(), "begun") == 1 end)
+      for _, signal in ipairs { "TERM", "HUP", "INT", "TERM" } do
+        assert(os.execute(("kill -%s %s"):format(signal, server.pid)))
+        system.sleep(0.05) -- so that the first is not one with the last
+      end
+      os.remove(hold)
+      assert.equal("204", sender:read("*a"))
+      sender:close()
+      wait_until(function() return server:exit_code() end)
+      assert.equal(0, server:exit_code(), server:log())
+      assert.equal(2, count(server:log(), "closed"))
+      assert.matches("served", server:log())
     end)
 
     it("stays as it is with reload = false", function()
