@@ -123,6 +123,26 @@ describe("sqlite", function()
     storage.close()
   end)
 
+  -- As Python's SQLiteStorage does with a retention, in another process.
+  it("hears of series that others delete", function()
+    local path = folder .. "/deleted.db"
+    local storage = sqlite.new(path)
+    local handler = handler_of(storage)
+    for i = 1, 3 do
+      assert.equal(204, write(handler, { up("a", { i }, { i }), up("last", { i }, { i }) }))
+      local db = require("luasql.sqlite3").sqlite3():connect(path)
+      for _, statement in ipairs { "BEGIN", "DELETE FROM samples",
+        "DELETE FROM series WHERE id < (SELECT max(id) FROM series)", "PRAGMA user_version = " .. i, "COMMIT" } do
+        local result = assert(db:execute(statement))
+        if type(result) == "userdata" then result:close() end
+      end
+      db:close()
+    end
+    assert.equal(204, write(handler, { up("a", { 9 }, { 9 }), up("last", { 9 }, { 8 }) }))
+    assert.same({ [key "a"] = lines(9, 9), [key "last"] = lines(9, 8) }, read(handler))
+    storage.close()
+  end)
+
   -- SQLite refuses at once to switch to the log, whatever the timeout.
   it("waits for another that makes the file", function()
     local path = folder .. "/opened.db"

@@ -9,7 +9,9 @@
 -- apart; metadata are not kept, and nothing is deleted by age. What write has taken is on the disk
 -- when it returns. Of two values for one time in one series the first stays; the second is refused
 -- unless it is the same. The file may be open in any number of Lua states and processes: one of
--- them writes at a time, the others wait. It is the file of Python's SQLiteStorage too.
+-- them writes at a time, the others wait. It is the file of Python's SQLiteStorage too, which may
+-- have a retention: user_version of the file counts how often rows of series were deleted, whose
+-- numbers are not to be used any more.
 --
 -- In SQL of your own: labels ->> 'job' of the table series; timestamps are milliseconds; a value
 -- is a number where typeof(value) = 'real', else a NaN, or a histogram where the column says so.
@@ -241,12 +243,19 @@ function sqlite.new(path, options)
   known(options, { "timeout" })
   local timeout = options.timeout or 30
   local db, ids, id_count = nil, {}, 0 -- ids: of series that are committed
+  local deletions = 0                  -- of series, by others, which ids knows of
   local storage = { histograms = true, exemplars = true }
 
   -- Not before it is used: a connection is not to be carried into another process by a fork.
   local function connection()
     db = db or connect(path, timeout)
     return db
+  end
+
+  local function see_deletions(open)
+    query_rows(open, "PRAGMA user_version", function(row)
+      if row[1] ~= deletions then deletions, ids, id_count = row[1], {}, 0 end
+    end)
   end
 
   function storage.write(ctx, request)
@@ -260,7 +269,10 @@ function sqlite.new(path, options)
       end
       return id
     end
-    transaction(connection(), function(open) insert(open, request, id_of) end)
+    transaction(connection(), function(open)
+      see_deletions(open)
+      insert(open, request, id_of)
+    end)
     if id_count > 1000000 then ids, id_count = {}, 0 end
     for key, id in pairs(new) do ids[key], id_count = id, id_count + 1 end -- no rolled back ones
   end

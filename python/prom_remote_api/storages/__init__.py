@@ -9,6 +9,11 @@
 All of them keep tenants apart and NaNs bit for bit, keep native histograms, may be called from any
 number of threads at the same time, and are context managers that close what they have opened.
 DuckDBStorage and ParquetStorage need packages of their own, which are imported when they are.
+
+What SQLiteStorage, DuckDBStorage and ParquetStorage have is kept for ever, or for their option
+retention, a timedelta: what is older, by its timestamps and the clock of this machine, is never
+read, and deleted in some of the writes, a part at a time. What is too old when it arrives is
+acknowledged, and forgotten.
 """
 
 from __future__ import annotations

@@ -148,6 +148,10 @@ def read(
                 yield found[number], rows
 
 
+def since(start_ms: int, rows: Any) -> Any:
+    return rows.filter(pc.greater_equal(rows["timestamp"].cast(pa.int64()), start_ms))
+
+
 def _may_have(file: Any, at: int, query: Query | None) -> bool:
     """By what the file says of the least and greatest in a part of it."""
     if query is None:

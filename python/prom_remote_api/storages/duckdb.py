@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 try:
@@ -18,6 +19,7 @@ except ImportError as error:
     raise ImportError(f"DuckDBStorage needs {error.name}: pip install duckdb pyarrow") from error
 
 from .. import Context, Query, Series, Storage, WriteRequest
+from ._retention import Retention
 
 _SCHEMA = """
 CREATE SEQUENCE IF NOT EXISTS series_ids;
@@ -60,6 +62,12 @@ SELECT place, came.histogram IS NOT NULL, count(*)
         USING (series, timestamp)
     WHERE (came.value, came.histogram) IS DISTINCT FROM (there.value, there.histogram) GROUP BY ALL;
 """
+_ROWS = 100_000  # that are deleted at a time
+_FORGET_SAMPLES = f"""DELETE FROM samples WHERE rowid IN
+    (SELECT rowid FROM samples WHERE timestamp < ? LIMIT {_ROWS})"""
+_FORGET_EXEMPLARS = "DELETE FROM exemplars WHERE timestamp < ?"
+_FORGET_SERIES = """DELETE FROM series WHERE id NOT IN
+    (SELECT DISTINCT series FROM samples UNION ALL SELECT DISTINCT series FROM exemplars)"""
 
 
 class DuckDBStorage(Storage):
@@ -69,12 +77,16 @@ class DuckDBStorage(Storage):
     for one time in one series the first stays; the second is refused by TimeSeries.reject unless it
     is the same (to DuckDB all NaNs are the same). One process at a time may have the file open.
     For SQL of your own there is the view metrics: SELECT time, value FROM metrics WHERE name = 'up'
-    AND labels['job'] = 'api'. A histogram is a blob for Histogram.decode.
+    AND labels['job'] = 'api'. A histogram is a blob for Histogram.decode. What is older than
+    retention is deleted; the file has room for new data then, and does not shrink by itself.
     """
 
     histograms = exemplars = ordered = True
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, retention: timedelta | None = None
+    ) -> None:
+        self._retention = Retention(retention)
         self._db = duckdb.connect(os.fspath(path))
         self._db.execute(_SCHEMA)
         self._lock = threading.Lock()  # of the connection that writes; readers have others
@@ -103,9 +115,20 @@ class DuckDBStorage(Storage):
             finally:
                 for name in came:
                     self._db.unregister(name)
+            self._retention.forget(self._forget)
         for place, histogram, count in refused:
             reason = "another value is stored for this time"
             request[place].reject(reason, "histogram" if histogram else "sample", count)
+
+    def _forget(self, oldest_ms: int) -> bool:
+        samples = self._deleted(_FORGET_SAMPLES, oldest_ms)
+        if samples < _ROWS and samples + self._deleted(_FORGET_EXEMPLARS, oldest_ms):
+            self._deleted(_FORGET_SERIES)  # that have no data
+        return samples < _ROWS
+
+    def _deleted(self, sql: str, *values: int) -> int:
+        (count,) = self._db.execute(sql, values).fetchone()  # type: ignore[misc]
+        return int(count)
 
     def process_query(self, ctx: Context, query: Query) -> Iterator[Series]:
         with self._db.cursor() as db:
@@ -114,10 +137,11 @@ class DuckDBStorage(Storage):
             rows = db.execute(sql, [ctx.tenant, *values]).fetchall()
             found = [(sorted(labels.items()), id) for labels, id in rows if query.matches(labels)]
             found.sort()
+            start_ms = self._retention.start_ms(query)
             ids = pa.array([id for _, id in found], pa.int64())
             db.register("wanted", pa.table({"series": ids, "place": pa.array(range(len(ids)))}))
             sql = f"""SELECT place, timestamp, value, histogram FROM samples JOIN wanted
-                USING (series) WHERE timestamp BETWEEN {query.start_ms} AND {query.end_ms}
+                USING (series) WHERE timestamp BETWEEN {start_ms} AND {query.end_ms}
                 ORDER BY place, timestamp"""  # on the disk, if it is too much for memory
             batches = pa.RecordBatchReader.from_stream(db.sql(sql))
             runs = (run for batch in batches for run in _arrow.runs(batch, batch["place"]))
@@ -143,7 +167,6 @@ def _where(query: Query) -> tuple[str, list[Any]]:
             where += " AND list_contains(?, coalesce(map_extract(labels, ?)[1], ''))"
             values += [list(matcher.set), matcher.name]
     return where, values
-
 
 
 def _milliseconds(table: Any) -> Any:

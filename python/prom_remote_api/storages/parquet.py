@@ -20,9 +20,11 @@ import contextlib
 import functools
 import logging
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ except ImportError as error:
     raise ImportError(f"ParquetStorage needs {error.name}: pip install pyarrow") from error
 
 from .. import Context, Query, Reject, Series, Storage, WriteRequest
+from ._retention import Retention
 
 logger = logging.getLogger("prom_remote_api")
 
@@ -47,13 +50,20 @@ class ParquetStorage(Storage):
     of those files, and others go on. A read of more than max_open files is refused with Reject, or
     of more than half of those that the process may have open. Of two values for one
     time in one series the first stays; the sender is not told. Processes may share a directory.
+    Days that lie wholly before the retention are deleted.
     """
 
     histograms = ordered = True
 
     def __init__(
-        self, directory: str | os.PathLike[str], *, max_files: int = 32, max_open: int = 400
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        max_files: int = 32,
+        max_open: int = 400,
+        retention: timedelta | None = None,
     ) -> None:
+        self._retention = Retention(retention)
         self._root = Path(directory).absolute()
         self._root.mkdir(parents=True, exist_ok=True)
         self._max_files = max_files
@@ -63,8 +73,10 @@ class ParquetStorage(Storage):
         self._merging = threading.Lock()
 
     def write(self, ctx: Context, request: WriteRequest) -> None:
-        tenant = self._tenant(ctx)
+        tenant, oldest = self._tenant(ctx), files.day_of(self._retention.oldest_ms())
         for day, rows in files.rows_by_day(request):
+            if day < oldest:
+                continue
             folder = tenant / day
             folder.mkdir(parents=True, exist_ok=True)
             temporary = files.write(folder, [rows])
@@ -74,9 +86,11 @@ class ParquetStorage(Storage):
             for path in (tenant, self._root, self._root.parent):  # they may be new, too
                 files.sync(path)
             self._merge_levels(folder)
+        self._retention.forget(self._forget)
 
     def process_query(self, ctx: Context, query: Query) -> Iterator[Series]:
-        first, last = files.day_of(query.start_ms), files.day_of(query.end_ms)
+        start_ms = self._retention.start_ms(query)
+        first, last = files.day_of(start_ms), files.day_of(query.end_ms)
         folders = [one for one in self._tenant(ctx).glob("day=*") if first <= one.name <= last]
 
         @functools.cache
@@ -87,6 +101,8 @@ class ParquetStorage(Storage):
         with self._open(folders) as opened:
             readers = [files.read(one, wanted, query) for one in opened]
             for labels, rows in _arrow.merged(readers):
+                if start_ms > query.start_ms:
+                    rows = files.since(start_ms, rows)
                 yield _arrow.series(dict(labels), rows)
 
     def compact(self) -> None:
@@ -146,6 +162,19 @@ class ParquetStorage(Storage):
             files.show(temporary, paths[0].name.partition("-")[0], level)
             for path in paths:
                 path.unlink(missing_ok=True)
+
+    def _forget(self, oldest_ms: int) -> bool:
+        """Not the day that ended just now: somebody may still write to it."""
+        if not self._merging.acquire(blocking=False):
+            return False
+        try:
+            for folder in self._root.glob("tenant=*/day=*"):
+                if folder.name < files.day_of(oldest_ms - 3_600_000):
+                    with self._swap, contextlib.suppress(FileNotFoundError):  # by another process
+                        shutil.rmtree(folder)
+        finally:
+            self._merging.release()
+        return True
 
     def close(self) -> None:
         """No file stays open."""

@@ -11,9 +11,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from typing import Any
 
 from .. import Context, Histogram, Query, SampleLike, SeriesLike, Storage, TimeSeries, WriteRequest
+from . import _sqlite_series
+from ._retention import Retention
 
 # A value is a REAL; a NaN, which SQLite would turn into NULL, is a blob of its 8 bytes, so that a
 # stale marker stays one. A histogram is a blob of Histogram.encode(). Columns without a type keep
@@ -36,16 +39,23 @@ class SQLiteStorage(Storage):
 
     What write has taken is on the disk when it returns. Of two values for one time in one series
     the first stays; the second is refused by TimeSeries.reject unless it is the same bit for bit.
-    Several processes may have the file open. In SQL of your own: labels ->> 'job' of series;
-    timestamps are milliseconds; a value is a number where typeof(value) = 'real'.
+    Several processes may have the file open. What is older than retention is
+    deleted; the file has room for new data then, and does not shrink by itself. In SQL of your own:
+    labels ->> 'job' of series; timestamps are milliseconds; a value is a number where
+    typeof(value) = 'real'.
     """
 
     histograms = exemplars = True
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, retention: timedelta | None = None
+    ) -> None:
         self._path = os.path.abspath(path)
+        self._retention = Retention(retention)
+        self._forgotten = 0  # up to this series
         self._lock = threading.Lock()  # one writer at a time
         self._ids: dict[tuple[str, str], int] = {}  # of series that are committed
+        self._deletions = 0  # of series, by any process, which self._ids knows of
         self._readers: deque[sqlite3.Connection] = deque()  # that nobody uses now
         self._writer = self._connect()
         self._use_log()
@@ -76,6 +86,7 @@ class SQLiteStorage(Storage):
         with self._lock:
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:  # commits, or rolls back
+                self._see_deletions()
                 for ts in request:
                     key = ctx.tenant, _json(ts.labels)
                     if key not in ids:
@@ -84,6 +95,7 @@ class SQLiteStorage(Storage):
             if len(self._ids) > 1_000_000:
                 self._ids.clear()
             self._ids.update(ids)  # only now: what was rolled back has no id
+            self._retention.forget(self._forget)
 
     def _id(self, tenant: str, text: str, labels: Mapping[str, str]) -> int:
         row = tenant, text, labels.get("__name__", "")
@@ -91,18 +103,36 @@ class SQLiteStorage(Storage):
         where = "SELECT id FROM series WHERE (tenant, labels) = (?, ?)"
         return int(self._writer.execute(where, row[:2]).fetchone()[0])
 
+    def _see_deletions(self) -> None:
+        deletions = _sqlite_series.deletions(self._writer)
+        if deletions != self._deletions:
+            self._ids.clear()
+            self._deletions = deletions
+
+    def _forget(self, oldest_ms: int) -> bool:
+        self._writer.execute("BEGIN IMMEDIATE")
+        with self._writer:
+            self._see_deletions()
+            done, gone = _sqlite_series.forget(self._writer, self._forgotten, oldest_ms)
+            deletions = _sqlite_series.deletions(self._writer)
+        self._forgotten, self._deletions = done or 0, deletions
+        for key in gone:
+            self._ids.pop(key, None)
+        return done is None
+
     def select(self, ctx: Context, query: Query) -> Iterator[tuple[dict[str, str], int]]:
         where, values = _where(query)
         sql = f"""SELECT labels, id FROM series WHERE tenant = ? {where} AND EXISTS (
             SELECT 1 FROM samples WHERE series = id AND timestamp BETWEEN ? AND ?)"""
-        for text, number in self._rows(sql, ctx.tenant, *values, query.start_ms, query.end_ms):
+        start_ms = self._retention.start_ms(query)
+        for text, number in self._rows(sql, ctx.tenant, *values, start_ms, query.end_ms):
             if query.matches(labels := json.loads(text)):
                 yield labels, number
 
     def fetch(self, ctx: Context, query: Query, key: int) -> Iterator[SampleLike]:
         sql = """SELECT * FROM samples WHERE series = ? AND timestamp BETWEEN ? AND ?
             ORDER BY timestamp LIMIT ?"""
-        timestamp, rows = query.start_ms - 1, list[Any](range(_ROWS))
+        timestamp, rows = self._retention.start_ms(query) - 1, list[Any](range(_ROWS))
         while len(rows) == _ROWS and timestamp < query.end_ms:
             rows = self._rows(sql, key, timestamp + 1, query.end_ms, _ROWS)
             for _, timestamp, histogram, value in rows:

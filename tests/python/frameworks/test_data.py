@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ import pytest
 import prom_remote_api as pra
 import wire
 from hosts import ServerHost, WsgiHost
-from prom_remote_api.storages import MemoryStorage
+from prom_remote_api.storages import MemoryStorage, _retention
 
 sys.path.append(str(Path(__file__).resolve().parents[2] / "support"))
 
@@ -63,6 +65,7 @@ def test_results(index: int) -> None:
 @pytest.mark.parametrize("index", range(len(STORAGES)))
 def test_storage(index: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(_retention, "time", SimpleNamespace(time_ns=lambda: 3_000_000_000, monotonic=time.monotonic))
     with ServerHost(MemoryStorage()) as other:
         snippet = STORAGES[index]
         assert snippet.how == "storage"
