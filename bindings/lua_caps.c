@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What one call of a storage function may use: memory by the allocator, instructions by a hook. */
+/* What one call of a storage function, or loading a script, may use: memory by the allocator,
+ * instructions by a hook. */
 #include "thunk_lua.h"
 
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 
 enum {
@@ -83,13 +85,13 @@ void pra__lua_meter_detach(lua_State *L)
 
 /* ---- instructions */
 
-static void exceed(lua_State *L, pra__lua_meter *m, lua_Debug *at)
+static void exceed(lua_State *L, pra__lua_meter *m, lua_Debug *at, int cap)
 {
     if (!m->over) {
         if (lua_getinfo(L, "Sl", at)) {
             (void)snprintf(m->where, sizeof m->where, "%s:%d: ", at->short_src, at->currentline);
         }
-        end_call(m, PRA__LUA_INSTRUCTIONS);
+        end_call(m, cap);
     }
     (void)lua_sethook(L, count, LUA_MASKCOUNT, 1);
     if (m->alloc) { /* fails; no message handler, in which hooks do not run, sees this error */
@@ -99,18 +101,42 @@ static void exceed(lua_State *L, pra__lua_meter *m, lua_Debug *at)
     (void)lua_error(L);
 }
 
+/* One that would end the process is blocked and waits. */
+static int has_signal(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
+/* The cap that is exceeded after so many instructions more. */
+static int exceeded_by(const pra__lua_meter *m, uint64_t ran)
+{
+    if (m->over) {
+        return m->over;
+    }
+    if (m->caps.instructions && m->left <= ran) {
+        return PRA__LUA_INSTRUCTIONS;
+    }
+    return m->caps.signals && has_signal() ? PRA__LUA_SIGNAL : PRA__LUA_WITHIN;
+}
+
 /* Coroutines have inherited the hook, also those that outlive the call that made them. */
 static void count(lua_State *L, lua_Debug *at)
 {
     pra__lua_meter *m = pra__lua_meter_of(L);
     uint64_t ran = (uint64_t)lua_gethookcount(L);
-    if (!m->caller || (m->caps.instructions == 0 && !m->over)) {
+    if (!m->caller || !(m->caps.instructions || m->caps.signals || m->over)) {
+        if (!m->counts) { /* a coroutine that was made while the script was loaded */
+            (void)lua_sethook(L, NULL, 0, 0);
+        }
         return;
     }
-    if (m->over || m->left <= ran) {
-        exceed(L, m, at);
+    int cap = exceeded_by(m, ran);
+    if (cap) {
+        exceed(L, m, at, cap);
     }
-    m->left -= ran;
+    m->left -= m->caps.instructions ? ran : 0;
     if (ran < PERIOD) { /* left so by a call that is over */
         (void)lua_sethook(L, count, LUA_MASKCOUNT, PERIOD);
     }
@@ -126,7 +152,7 @@ void pra__lua_meter_hook(lua_State *L)
 void pra__lua_meter_begin(lua_State *L, const pra__lua_caps *caps, pra__lua_call_meter *out)
 {
     pra__lua_meter *m = pra__lua_meter_of(L);
-    if (m->caller || (caps->memory == 0 && caps->instructions == 0)) {
+    if (m->caller || !(caps->memory || caps->instructions || caps->signals)) {
         return;
     }
     *out = (pra__lua_call_meter){m, lua_gethook(L), lua_gethookmask(L), lua_gethookcount(L), 0};
@@ -139,9 +165,24 @@ void pra__lua_meter_begin(lua_State *L, const pra__lua_caps *caps, pra__lua_call
     if (caps->memory && m->alloc) {
         m->ceiling = caps->memory < SIZE_MAX - m->used ? m->used + (size_t)caps->memory : SIZE_MAX;
     }
-    if (caps->instructions) {
+    m->counts |= caps->instructions != 0;
+    if (caps->instructions || caps->signals) {
         pra__lua_meter_hook(L);
     }
+}
+
+void pra__lua_meter_say(const pra__lua_meter *m, int exceeded, const char *where, char *text,
+                        size_t room)
+{
+    if (exceeded == PRA__LUA_SIGNAL) {
+        (void)snprintf(text, room, "a signal to stop came %s", where);
+        return;
+    }
+    int instructions = exceeded == PRA__LUA_INSTRUCTIONS;
+    (void)snprintf(text, room, "more than %s (%" PRIu64 "%s) %s",
+                   instructions ? "max_instructions" : "max_memory",
+                   instructions ? m->caps.instructions : m->caps.memory,
+                   instructions ? "" : " bytes", where);
 }
 
 int pra__lua_meter_end(pra__lua_call_meter *call)
@@ -151,7 +192,7 @@ int pra__lua_meter_end(pra__lua_call_meter *call)
         return PRA__LUA_WITHIN;
     }
     int exceeded = m->over ? m->over : m->in_vain || m->refused ? PRA__LUA_MEMORY : PRA__LUA_WITHIN;
-    if (m->caps.instructions || m->over) {
+    if (m->caps.instructions || m->caps.signals || m->over) {
         (void)lua_sethook(m->caller, call->hook, call->mask, call->count);
     }
     call->ended = m->over != 0;

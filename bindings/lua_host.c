@@ -238,6 +238,7 @@ typedef struct load {
     pra_storage storage;
     int64_t threads; /* that the storage asks for; 0 = any number */
     int status;      /* of what the script raised */
+    pra__lua_call_meter meter;
 } load;
 
 static void set_text(lua_State *L, const char *name, const char *text_cstr)
@@ -318,7 +319,9 @@ static int run_script(lua_State *L)
     load *l = lua_touserdata(L, 1);
     const pra__lua_host_opts *opts = &l->host->opts;
     const pra__lua_log log = {l->host, log_failure, count_capped};
+    const pra__lua_caps caps = {opts->max_memory, opts->max_instructions, 1};
     prepare(L, opts);
+    pra__lua_meter_begin(L, &caps, &l->meter);
     lua_pushcfunction(L, to_text);
     l->status = luaL_loadfilex(L, opts->path_cstr, "t"); /* bytecode is not checked by Lua */
     if (l->status == LUA_OK) {
@@ -340,6 +343,15 @@ static int run_script(lua_State *L)
     return 0;
 }
 
+static int fail_exceeded(lua_State *L, int exceeded, pra_error *err)
+{
+    const pra__lua_meter *m = pra__lua_meter_of(L);
+    char text[64 + sizeof m->where], what[64];
+    pra__lua_meter_say(m, exceeded, "while it was loaded", what, sizeof what);
+    (void)snprintf(text, sizeof text, "%s%s", m->where, what);
+    return pra_error_set_cstr(err, PRA_ERR_INVALID_ARG, text);
+}
+
 static int fail(lua_State *L, int status, pra_error *err)
 {
     const char *message = lua_tostring(L, -1);
@@ -354,8 +366,10 @@ static int open_state(state *s, load *l, pra_error *err)
         return pra_error_set_cstr(err, PRA_ERR_NOMEM, pra_strerror(PRA_ERR_NOMEM));
     }
     int status = pra__lua_protect(L, run_script, l);
-    if (status != LUA_OK) {
-        int code = fail(L, l->status ? l->status : status, err);
+    int exceeded = pra__lua_meter_end(&l->meter);
+    if (status != LUA_OK || l->meter.ended) {
+        int code = exceeded ? fail_exceeded(L, exceeded, err)
+                            : fail(L, l->status ? l->status : status, err);
         pra__lua_meter_detach(L);
         lua_close(L);
         return code;

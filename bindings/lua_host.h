@@ -17,7 +17,7 @@ typedef struct pra__lua_host_opts {
     uint32_t workers;      /* that of the server, see pra_context_worker */
     uint32_t reserved;
     uint64_t max_memory;       /* bytes that one call may add to its state; 0 = no cap */
-    uint64_t max_instructions; /* of one call; 0 = no cap */
+    uint64_t max_instructions; /* of one call; 0 = no cap. Loading the script is a call. */
     pra_log log;               /* fn NULL = none */
     /* package.path and package.cpath of the states; NULL = those of the environment. */
     const char *package_path_cstr, *package_cpath_cstr;
@@ -29,9 +29,9 @@ typedef struct pra__lua_host_opts {
 /*
  * Runs the script in as many Lua states as its storage asks for (field threads; default and at most
  * workers), each with the module loaded; what the script returns is the storage. The texts of opts
- * are copied.
+ * are copied. SIGTERM and SIGINT end the script meanwhile if the thread has them blocked.
  * On success storage is to be given to pra_handler_new, which takes it. Returns 0;
- * PRA_ERR_INVALID_ARG (the script fails, or returns no storage), PRA_ERR_NOMEM.
+ * PRA_ERR_INVALID_ARG (the script fails, exceeds a cap, or returns no storage), PRA_ERR_NOMEM.
  */
 int pra__lua_host_new(const pra__lua_host_opts *opts, pra_storage *storage, pra__lua_host **out,
                       pra_error *err);

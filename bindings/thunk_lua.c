@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "thunk_lua.h"
 
-#include <inttypes.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -215,11 +214,7 @@ static void refuse_exceeded(lua_State *L, call *c)
     const pra__lua_meter *m = &c->storage->universe->meter;
     const pra__lua_log *log = &c->storage->log;
     char text[128];
-    int instructions = c->exceeded == PRA__LUA_INSTRUCTIONS;
-    (void)snprintf(text, sizeof text, "more than %s (%" PRIu64 "%s) in one call",
-                   instructions ? "max_instructions" : "max_memory",
-                   instructions ? m->caps.instructions : m->caps.memory,
-                   instructions ? "" : " bytes");
+    pra__lua_meter_say(m, c->exceeded, "in one call", text, sizeof text);
     (void)refuse(c, PRA_ERR_RETRY, text);
     if (log->capped) {
         log->capped(log->ctx, c->exceeded);
@@ -591,8 +586,8 @@ uint64_t pra__lua_cap(lua_State *L, int index, const char *name)
 
 static void fill_caps(lua_State *L, int index, const universe *u, pra__lua_caps *caps)
 {
-    caps->memory = pra__lua_cap(L, index, "max_memory");
-    caps->instructions = pra__lua_cap(L, index, "max_instructions");
+    *caps = (pra__lua_caps){pra__lua_cap(L, index, "max_memory"),
+                            pra__lua_cap(L, index, "max_instructions"), 0};
     if (caps->memory && !u->meter.alloc) {
         (void)luaL_error(L, "max_memory is for Lua states of a server: serve { script = FILE }");
     }

@@ -31,14 +31,15 @@
 #define PRA__LUA_RELABEL "pra.relabel"
 #define PRA__LUA_HOST "pra.host"
 
-/* ---- lua_caps.c: what one call of a storage function may use */
+/* ---- lua_caps.c: what one call of a storage function, or loading a script, may use */
 
 typedef struct pra__lua_caps {
     uint64_t memory;       /* bytes of the state beyond its level at the start; 0 = no cap */
     uint64_t instructions; /* of the virtual machine; 0 = no cap */
+    int signals;           /* it ends when SIGTERM or SIGINT, which are blocked, waits */
 } pra__lua_caps;
 
-enum { PRA__LUA_WITHIN = 0, PRA__LUA_MEMORY = 1, PRA__LUA_INSTRUCTIONS = 2 };
+enum { PRA__LUA_WITHIN = 0, PRA__LUA_MEMORY = 1, PRA__LUA_INSTRUCTIONS = 2, PRA__LUA_SIGNAL = 3 };
 
 /* Part of a universe. */
 typedef struct pra__lua_meter {
@@ -50,6 +51,7 @@ typedef struct pra__lua_meter {
     int in_vain;                 /* Lua has failed for want of memory */
     lua_State *caller;           /* where the call runs; NULL: no call, or none with caps */
     pra__lua_caps caps;          /* of the call */
+    int counts;                  /* there are calls with a cap of instructions */
     uint64_t left;               /* instructions */
     int over;                    /* the call is to end, for this cap; 0 = no */
     char where[LUA_IDSIZE + 16]; /* "file:line: " where no instruction was left */
@@ -76,6 +78,9 @@ void pra__lua_meter_hook(lua_State *L);
 void pra__lua_meter_begin(lua_State *L, const pra__lua_caps *caps, pra__lua_call_meter *out);
 /* Lifts the caps. Returns which was exceeded; the next time PRA__LUA_WITHIN. */
 int pra__lua_meter_end(pra__lua_call_meter *call);
+/* Says which cap, after meter_end; where: "in one call". */
+void pra__lua_meter_say(const pra__lua_meter *m, int exceeded, const char *where, char *text,
+                        size_t room);
 
 /* ---- thunk_lua.c: the storage */
 

@@ -63,7 +63,8 @@ end
 --- its field `threads`) has a Lua state of its own, in which the file is run; what it returns is the
 --- storage. The calling state only waits. On SIGHUP (unless `reload = false`) the file is run again,
 --- in new states. max_memory and max_instructions are the caps of each call: bytes that it may add
---- to its state, instructions that it may take; past them the sender gets 503. States share nothing:
+--- to its state, instructions that it may take; past them the sender gets 503. They hold for loading
+--- the file too; past them it does not run. States share nothing:
 --- data that all requests are to see belong into a database, or into `threads = 1`.
 ---
 --- With `storage` the calling Lua state serves all requests, one at a time; there is no reload, and

@@ -133,6 +133,45 @@ describe("a script", function()
         assert.equal(0, server:stop(), server:log())
       end)
 
+      it("is kept to its caps while it is loaded", function()
+        local server = start(numbered(1), { max_memory = 20000000, max_instructions = 1000000 })
+        local failures = 0
+        for text, message in pairs {
+          ["while true do end"] = "numbered.lua:4: more than max_instructions %(1000000%)",
+          ["\nwhile true do pcall(function() while true do end end) end"] =
+            "numbered.lua:5: more than max_instructions %(1000000%)",
+          ["\n\nsetmetatable(storage, { __index = function() while true do end end })"] =
+            "numbered.lua:6: more than max_instructions %(1000000%)",
+          ["local t = {} while true do t[#t + 1] = ('x'):rep(900) .. #t end"] = "more than max_memory %(20000000 bytes%)",
+        } do
+          numbered(2, text)
+          hang_up(server)
+          failures = failures + 1
+          wait_until(function() return count(server:log(), "not reloaded, the one before goes on") == failures end)
+          assert.matches(message .. " while it was loaded", server:log())
+          assert.equal(401, (send(server)))
+        end
+        numbered(3)
+        hang_up(server)
+        wait_until(function() return server:log():find("script reloaded") end)
+        assert.equal(403, (send(server)))
+        assert.equal(0, server:stop(), server:log())
+      end)
+
+      it("may be stopped while it is loaded again", function()
+        local server = start(numbered(1), { workers = 2 })
+        numbered(2, [[
+          io.stderr:write("loading\n")
+          if jit then jit.off() end -- compiled loops do not look
+          coroutine.wrap(function() while true do end end)()
+        ]])
+        hang_up(server)
+        wait_until(function() return server:log():find("loading") end)
+        assert.equal(0, server:stop(), server:log())
+        assert.matches("numbered.lua:%d+: a signal to stop came while it was loaded", server:log())
+        assert.equal(2, count(server:log(), "closed 1"))
+      end)
+
       it("loses no request while it is run again and again", function()
         local server = start(script("busy.lua", [[
           return { write = function(_, request)
@@ -266,7 +305,23 @@ describe("a script", function()
     end)
   end
 
+  it("in pra serve may be stopped while it is loaded first", function()
+    running = program.start(pra .. " serve --storage=lua:"
+      .. program.write_file("endless.lua", 'io.stderr:write("loading 1\\n") while true do end'), "loading (%d)")
+    assert.equal(1, running:stop(), running:log())
+    assert.matches("endless.lua:1: a signal to stop came while it was loaded", running:log())
+  end)
+
   describe("in pra.serve", function()
+    it("is reported if it takes too much", function()
+      local code, output = program.run(lua .. " " .. program.write_file("main.lua", ([[
+        print(require("prom_remote_api").serve {
+          script = "%s", listen = "127.0.0.1:0", max_instructions = 100000, max_memory = 20000000 })
+      ]]):format(program.write_file("endless.lua", "while true do end"))))
+      assert.equal(0, code, output)
+      assert.matches("^nil\t[^\n]-endless.lua:1: more than max_instructions %(100000%) while it was loaded\t%-%d+\n", output)
+    end)
+
     it("is reported if it does not run", function()
       for text, message in pairs {
         ["x = = 1"] = "unexpected symbol",
