@@ -131,14 +131,30 @@ static int add_plain(lua_State *L, pra__lua_request *r, int series, int labels)
     return code == PRA_OK ? pra_write_request_add_copy(r->built, &columns, 0, NULL, 0) : code;
 }
 
+/* The columns of from, without metadata that stand alone before or behind those of series: in a
+ * message of 1.0 they all do, and none of them is to be looked at for each series. */
+static pra_columns columns_to_copy(pra__lua_request *from)
+{
+    pra_columns c = from->columns;
+    for (; from->seen < c.metadata_count; from->seen++) {
+        if (c.metadata[from->seen].series != UINT32_MAX) {
+            from->own_first = from->own_end ? from->own_first : from->seen;
+            from->own_end = from->seen + 1;
+        }
+    }
+    c.metadata_count = from->own_end - from->own_first;
+    c.metadata = c.metadata_count ? c.metadata + from->own_first : NULL;
+    return c;
+}
+
 /* labels: 0, or index of the table that is used instead of the series' own. */
-static int add_whole(lua_State *L, pra__lua_request *r, const pra__lua_request *from, size_t index,
+static int add_whole(lua_State *L, pra__lua_request *r, pra__lua_request *from, size_t index,
                      int labels)
 {
     pra_label few[PRA__LUA_SMALL];
     size_t count = 0;
     const pra_label *sorted = labels ? pra__lua_labels_get(L, labels, few, &count) : NULL;
-    const pra_columns *columns = &from->columns;
+    const pra_columns own = columns_to_copy(from), *columns = &own;
     pra_columns copied = {.size = sizeof copied};
     int code = PRA_OK;
     if (from->kept == r->kept) { /* a handle does not copy from itself */

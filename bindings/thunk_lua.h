@@ -203,6 +203,8 @@ typedef struct pra__lua_request {
     int shown;                  /* series or columns were asked for */
     size_t held;                /* bytes that the collector was told of */
     pra_columns columns;        /* of what is built as of the last look */
+    /* Of metadata: entries looked at; the stretch of them in which all are that series have. */
+    size_t seen, own_first, own_end;
 } pra__lua_request;
 
 /* Pushes the request of a callback. May raise. */

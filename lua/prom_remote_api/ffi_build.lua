@@ -100,17 +100,39 @@ local function add_series(raw, one, labels)
   return code
 end
 
+-- The columns of a request, without metadata that stand alone before or behind those of series: in
+-- a message of 1.0 they all do, and none of them is to be looked at for each series.
+local function columns_to_copy(state)
+  local columns = state.columns
+  if columns.metadata_count == 0 then return columns end
+  local all = tonumber(columns.metadata_count)
+  local own = state.own or { columns = ffi.new("pra_columns"), seen = 0, first = 0, behind = 0 }
+  state.own = own
+  for i = own.seen, all - 1 do
+    if columns.metadata[i].series ~= 0xffffffff then
+      if own.behind == 0 then own.first = i end
+      own.behind = i + 1
+    end
+  end
+  own.seen = all
+  ffi.copy(own.columns, columns, ffi.sizeof "pra_columns")
+  own.columns.metadata = columns.metadata + own.first
+  own.columns.metadata_count = own.behind - own.first
+  return own.columns
+end
+
 -- A series of another request, as it is but for its labels.
 local function add_copy(raw, state, one, labels)
   if state.refresh then state:refresh() end
   labels = labels or rawget(one, "_labels")
   local index = rawget(one, "_index") - 1
   if not labels then
-    return lib.pra_write_request_add_copy(raw, state.columns, index, nil, 0)
+    return lib.pra_write_request_add_copy(raw, columns_to_copy(state), index, nil, 0)
   end
   local scratch = base.take()
   local count = series.fill_labels(scratch, one, labels, base.sorted_labels)
-  local code = lib.pra_write_request_add_copy(raw, state.columns, index, scratch.labels, count)
+  local columns = columns_to_copy(state)
+  local code = lib.pra_write_request_add_copy(raw, columns, index, scratch.labels, count)
   base.give(scratch)
   return code
 end

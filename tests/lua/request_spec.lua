@@ -41,6 +41,71 @@ local function long(samples)
   return series
 end
 
+-- Of each entry its help, and the number of the series that it is of.
+local function metadata_of(request)
+  local list = {}
+  for _, entry in ipairs(request.metadata) do
+    list[#list + 1] = entry.help .. (entry.series and ":" .. entry.series or "")
+  end
+  return table.concat(list, " ")
+end
+
+describe("metadata of a request", function()
+  -- "s" adds a series, "m" metadata of it, "f" metadata that stand alone.
+  local function arranged(order)
+    local request, count = assert(pra.request()), 0
+    for what in order:gmatch(".") do
+      count = count + 1
+      if what == "s" then
+        assert(request:add { labels = { __name__ = "n" .. count }, timestamps = { 1 }, values = { 1 } })
+      else
+        assert(request:add_metadata { type = "gauge", help = what .. count, family = what == "f" and "n" or nil })
+      end
+    end
+    return request
+  end
+
+  it("are mapped in any order", function()
+    for order, expected in pairs {
+      [""] = "", ss = "", ffss = "f1 f2", ssff = "f3 f4", smsm = "m2:1 m4:2",
+      ffsmssm = "m4:1 m7:3 f1 f2", smssmff = "m2:1 m5:3 f6 f7", fsmfssmf = "m3:1 m7:3 f1 f4 f8",
+      smffssm = "m2:1 m7:3 f3 f4",
+    } do
+      local request = arranged(order)
+      assert.equal(expected, metadata_of(assert(request:map(function(labels) return labels end))), order)
+      local first = request:map(function(labels, series) return series.index > 1 and labels or nil end)
+      assert.equal(order == "ss" and 1 or #request - (#request > 0 and 1 or 0), #first)
+      assert.equal((expected:gsub("m%d:1 ?", ""):gsub(":(%d)", function(n) return ":" .. n - 1 end)),
+        metadata_of(first), order)
+    end
+  end)
+
+  it("are seen by series that are added later", function()
+    local from, to = arranged("fsm"), assert(pra.request())
+    local series = from:series()()
+    assert(to:add(series))
+    assert(from:add_metadata { family = "n", type = "gauge", help = "f" })
+    assert(from:add { labels = { __name__ = "b" }, timestamps = { 1 }, values = { 1 } })
+    assert(from:add_metadata { type = "gauge", help = "m" })
+    for added in from:series() do assert(to:add(added)) end
+    assert.equal("m3:1 m3:2 m:3", metadata_of(to))
+  end)
+
+  it("cost a map no more than they and the series cost alone", function()
+    local many = 40000
+    local function seconds(series, entries)
+      local request = assert(pra.decode(assert(arranged(("s"):rep(series) .. ("f"):rep(entries)):encode())))
+      collectgarbage()
+      local start = os.clock()
+      assert(request:map(function(labels) return labels end))
+      return os.clock() - start
+    end
+    local apart = seconds(many, 0) + seconds(0, many)
+    local together = seconds(many, many)
+    assert.is_true(together < 6 * apart, ("%g s, apart %g s"):format(together, apart)) -- 20 times were it quadratic
+  end)
+end)
+
 local makers = { built = built, ["1.0"] = decoded, ["2.0"] = function(list) return decoded(list, 2) end }
 
 for kind, make in pairs(makers) do
