@@ -41,7 +41,7 @@ def many_files():
 
 def test_idle_and_slow_clients(serve, many_files):
     """1,000 that do nothing and 1,000 that send a byte each second, in their heads or bodies."""
-    server, stop, rounds, wrong = serve("--storage=memory"), threading.Event(), [], []
+    server, stop, rounds, wrong = serve("--storage=memory", "--web.read-timeout=1h"), threading.Event(), [], []
     with contextlib.ExitStack() as stack:
         idle = [stack.enter_context(server.connect()) for _ in range(1000)]
         for one in idle:

@@ -50,6 +50,8 @@ int http_send(struct http_client *c, const void *data, size_t len)
     const char *p = data;
     while (len) {
         ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) /* with a guard also after SIGSTOP and SIGCONT */
+            continue;
         if (n <= 0)
             return 0;
         p += n;
@@ -63,6 +65,15 @@ int http_send_text(struct http_client *c, const char *text)
     return http_send(c, text, strlen(text));
 }
 
+ssize_t http_recv(struct http_client *c, void *out, size_t len, int flags)
+{
+    ssize_t n;
+    do
+        n = recv(c->fd, out, len, flags);
+    while (n < 0 && errno == EINTR);
+    return n;
+}
+
 /* Reads more into buf: bytes, 0 at the end or on an error. */
 static size_t fill(struct http_client *c)
 {
@@ -72,7 +83,7 @@ static size_t fill(struct http_client *c)
         if (!c->buf)
             die("realloc");
     }
-    ssize_t n = recv(c->fd, c->buf + c->len, c->cap - c->len - 1, 0);
+    ssize_t n = http_recv(c, c->buf + c->len, c->cap - c->len - 1, 0);
     if (n <= 0)
         return 0;
     c->len += (size_t)n;
@@ -185,10 +196,13 @@ int http_ends(struct http_client *c)
 int http_post(struct http_client *c, const char *path, const char *extra, const void *body,
               size_t len)
 {
-    char head[1024];
-    int n = snprintf(head, sizeof(head),
-                     "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: %zu\r\n"
-                     "Content-Encoding: snappy\r\n%s\r\n",
-                     path, len, extra);
-    return http_send(c, head, (size_t)n) && http_send(c, body, len);
+    char text[2048];
+    int head = snprintf(text, sizeof(text),
+                        "POST %s HTTP/1.1\r\nHost: test\r\nContent-Length: %zu\r\n"
+                        "Content-Encoding: snappy\r\n%s\r\n",
+                        path, len, extra);
+    size_t room = sizeof(text) - (size_t)head, first = len < room ? len : room;
+    memcpy(text + head, body, first); /* at once: it may have to be in time */
+    return http_send(c, text, (size_t)head + first) &&
+           http_send(c, (const char *)body + first, len - first);
 }

@@ -5,6 +5,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /* A connection; what arrived and is not used yet stays in buf. */
 struct http_client {
@@ -26,6 +27,8 @@ void http_close(struct http_client *c);
 /* 1, or 0 when the other side has closed. */
 int http_send(struct http_client *c, const void *data, size_t len);
 int http_send_text(struct http_client *c, const char *text);
+/* As recv, past what buf holds; not ended by SIGCONT. */
+ssize_t http_recv(struct http_client *c, void *out, size_t len, int flags);
 /* Reads one answer; answers 100 as any other. is_head: the body is announced but not sent. */
 void http_read(struct http_client *c, struct http_answer *a, int is_head);
 /* 1 if the other side closes within 120 s (bytes before that are skipped), else 0. */

@@ -13,11 +13,14 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "pra_server.h"
+#include "server/internal.h"
 #include "support/http_client.h"
 
 #define PROTO "Content-Type: application/x-protobuf\r\n"
@@ -342,6 +345,56 @@ static inline struct http_answer get(const struct fixture *f, const char *method
     return a;
 }
 
+static inline void pause_ms(long ms)
+{
+    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
+    (void)nanosleep(&t, NULL);
+}
+
+/* Waits until the server has this many connections, without one more to ask by: that one would have
+ * to keep the server's deadlines too. */
+static inline void await_connections(const struct fixture *f, uint64_t n)
+{
+    while (atomic_load(&f->server->metrics.connections) != n)
+        pause_ms(1);
+}
+
+/* An answer can be read before the server has done with its request: waits until it has. */
+static inline void await_idle(const struct fixture *f)
+{
+    for (int busy = 1; busy;) {
+        busy = 0;
+        pthread_mutex_lock(&f->server->conns_lock);
+        for (const pra__conn *c = f->server->conns; c; c = c->next)
+            busy |= c->phase != PRA__IDLE;
+        pthread_mutex_unlock(&f->server->conns_lock);
+        pause_ms(2); /* idle times are counted in milliseconds */
+    }
+}
+
+/* Requests refused or cut off for this reason. */
+static inline uint64_t refused(const struct fixture *f, const char *reason)
+{
+    pra__metrics *m = &f->server->metrics;
+    uint64_t count = 0;
+    pthread_mutex_lock(&m->lock);
+    for (size_t i = 0; i < PRA__OUTCOMES && m->refused[i].count; i++)
+        if (strcmp(m->refused[i].reason, reason) == 0)
+            count = m->refused[i].count;
+    pthread_mutex_unlock(&m->lock);
+    return count;
+}
+
+/* Deadlines that cut off others must be kept by these tests too. Where the machine is too slow for
+ * that, a longer one shows the same. */
+static inline void with_longer_and_longer(uint32_t timeout_ms, bool (*holds)(uint32_t timeout_ms))
+{
+    while (!holds(timeout_ms)) {
+        timeout_ms *= 2;
+        assert_true(timeout_ms < 60000);
+    }
+}
+
 /* Asks until the server's metrics hold this line. */
 static inline void await_metric(const struct fixture *f, const char *line)
 {
@@ -356,6 +409,18 @@ static inline void await_metric(const struct fixture *f, const char *line)
 static inline void assert_serves(struct fixture *f)
 {
     assert_int_equal(post_alone(f), 204);
+}
+
+/* A connection that has been used; again and again, where this program is as slow as the clients
+ * that are to be cut off. */
+static inline void open_used(struct http_client *c, const struct fixture *f)
+{
+    for (;;) {
+        http_open(c, f->port);
+        if (post(c, write_body, WRITE_LEN) == 204)
+            return;
+        http_close(c);
+    }
 }
 
 /* ---- reads */

@@ -6,27 +6,8 @@
 #include <stdbool.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
-
-static void pause_ms(long ms)
-{
-    struct timespec t = {ms / 1000, ms % 1000 * 1000000};
-    (void)nanosleep(&t, NULL);
-}
 
 /* ---- slow and idle clients */
-
-/* A connection that has been used; again and again, where this program is as slow as the clients
- * that are to be cut off. */
-static void open_used(struct http_client *c, const struct fixture *f)
-{
-    for (;;) {
-        http_open(c, f->port);
-        if (post(c, write_body, WRITE_LEN) == 204)
-            return;
-        http_close(c);
-    }
-}
 
 static void slow_heads_bodies_and_idle_connections_are_cut_off(void **state)
 {
@@ -89,21 +70,26 @@ static void heads_that_begin_early_are_cut_off(void **state)
     finish(&f);
 }
 
-/* Two requests that come together, and a third after a while. */
-static bool may_be_idle_between_requests(const struct fixture *f)
+/* Two requests that come together, and others after a while. */
+static bool may_be_idle_between_requests(uint32_t timeout_ms)
 {
+    struct fixture f;
     struct http_client c;
     static const char ready[] = "GET /-/ready HTTP/1.1\r\nHost: a\r\n\r\n";
     char two[2 * sizeof(ready)];
     (void)snprintf(two, sizeof(two), "%s%s", ready, ready);
-    http_open(&c, f->port);
+    prepare(&f);
+    f.opts.header_timeout_ms = timeout_ms;
+    start(&f);
+    http_open(&c, f.port);
     (void)http_send_text(&c, two);
     bool served = status_of(&c) == 200 && status_of(&c) == 200;
-    pause_ms(500);
-    served = served && post(&c, write_body, WRITE_LEN) == 204;
-    pause_ms(500);
-    served = served && post(&c, write_body, WRITE_LEN) == 204;
+    for (int i = 0; i < 2 && served; i++) {
+        pause_ms(2 * (long)timeout_ms);
+        served = post(&c, write_body, WRITE_LEN) == 204;
+    }
     http_close(&c);
+    finish(&f);
     return served;
 }
 
@@ -111,14 +97,7 @@ static bool may_be_idle_between_requests(const struct fixture *f)
 static void connections_may_be_idle_between_requests(void **state)
 {
     (void)state;
-    struct fixture f;
-    int tries = 20; /* this program may be as slow as the clients that are to be cut off */
-    prepare(&f);
-    f.opts.header_timeout_ms = 250;
-    start(&f);
-    while (!may_be_idle_between_requests(&f))
-        assert_int_not_equal(--tries, 0);
-    finish(&f);
+    with_longer_and_longer(250, may_be_idle_between_requests);
 }
 
 /* One byte after the other, until the server ends the connection. */
@@ -188,14 +167,20 @@ static void idle_and_slow_connections_do_not_hold_up_others(void **state)
     finish(&f);
 }
 
-/* Sends a read and takes no more of its answer than the status. */
+/* Sends a read and takes no more of its answer than the status; 0: there is none. */
 static int begin_read(const struct fixture *f, struct http_client *c)
 {
     char head[13] = "";
     http_open(c, f->port);
     send_read(c);
-    assert_int_equal(recv(c->fd, head, 12, MSG_WAITALL), 12);
-    return (int)strtol(head + 9, NULL, 10);
+    return http_recv(c, head, 12, MSG_WAITALL) == 12 ? (int)strtol(head + 9, NULL, 10) : 0;
+}
+
+/* As open_used. */
+static void begin_read_in_time(const struct fixture *f, struct http_client *c)
+{
+    while (begin_read(f, c) != 200)
+        http_close(c);
 }
 
 static void slow_readers_hold_no_worker(void **state)
@@ -252,9 +237,8 @@ static void reader_that_stops_reading_is_cut_off(void **state)
     f.opts.body_timeout_ms = 500;
     f.store.answer_samples = 3000000;
     start(&f);
-    http_open(&c, f.port);
-    send_read(&c);
-    await_metric(&f, "pra_connections 1\n"); /* the one that asks */
+    begin_read_in_time(&f, &c);
+    await_connections(&f, 0);
     assert_true(http_ends(&c));
     http_close(&c);
     finish(&f);
@@ -273,13 +257,10 @@ static void reader_that_trickles_is_cut_off(void **state)
     f.opts.body_timeout_ms = 60;
     f.store.answer_samples = 3000000;
     start(&f);
-    assert_int_equal(begin_read(&f, &c), 200);
-    for (bool there = true; there && taken < MOST; taken++) {
-        struct http_answer a = get(&f, "GET", "/metrics");
-        there = strstr(a.body, "pra_connections 2\n") != NULL;
-        free(a.body);
+    begin_read_in_time(&f, &c);
+    for (; atomic_load(&f.server->metrics.connections) && taken < MOST; taken++) {
         pause_ms(5);
-        (void)recv(c.fd, &byte, 1, 0);
+        (void)http_recv(&c, &byte, 1, 0);
     }
     assert_true(taken < MOST);
     http_close(&c);
@@ -422,9 +403,10 @@ static void a_new_connection_takes_the_place_of_the_longest_idle_one(void **stat
     for (int i = 0; i < MOST; i++) {
         http_open(&held[i], f.port);
         assert_int_equal(post(&held[i], write_body, WRITE_LEN), 204);
-        pause_ms(2); /* idle times are counted in milliseconds */
+        await_idle(&f);
     }
     assert_int_equal(post(&held[0], write_body, WRITE_LEN), 204);
+    await_idle(&f);
     for (int i = 0; i < 2; i++) {
         http_open(&c[i], f.port);
         assert_int_equal(post(&c[i], write_body, WRITE_LEN), 204);
