@@ -14,7 +14,11 @@
 #include <time.h>
 
 #define NEVER UINT64_MAX
-enum { LINGER_MS = 2000, LOOK_MS = 50 };
+enum { LOOK_MS = 50 };
+
+/* An answered client that still sends is read on until it has been silent for so many looks in a
+ * row: counted, not timed, so that a machine that stands still is not taken for its silence. */
+enum { LINGER_LOOKS = 20, LINGER_LOOK_MS = 100 };
 
 /* What a client has to take of an answer in the time it has, to get as much time again. */
 enum { PROGRESS_BYTES = 16 << 10 };
@@ -143,16 +147,17 @@ static void cut(pra__conn *c)
 void pra__conn_linger(pra__conn *c)
 {
     char waste[16384];
-    uint64_t end = pra__now_ms() + LINGER_MS, now;
+    int silent = 0;
+    pra__conn_enter(c, PRA__BODY); /* and the watchdog ends it */
     pra__entrance_bye(c);
     (void)shutdown(c->fd, SHUT_WR);
-    while ((now = pra__now_ms()) < end) {
+    while (silent < LINGER_LOOKS) {
         struct pollfd p = {.fd = c->fd, .events = POLLIN};
-        if (poll(&p, 1, (int)(end - now)) < 0 && errno == EINTR)
-            continue;
+        (void)poll(&p, 1, LINGER_LOOK_MS);
         ssize_t n = recv(c->fd, waste, sizeof(waste), MSG_DONTWAIT);
         if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
             break;
+        silent = n > 0 ? 0 : silent + 1;
     }
 }
 
