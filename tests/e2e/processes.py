@@ -10,19 +10,23 @@ import signal
 import subprocess
 import time
 
-HANG_GUARD_S = 90  # a condition that has not come true by then never will
+HANG_GUARD_S = 90  # a condition that has not come true by then, nor come nearer, never will
 SANITIZER = re.compile(r"ERROR: \w+Sanitizer|runtime error: ")
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
 
-def wait_until(condition, what, process=None):
-    """Polls until condition() is true and returns its value; fails when it never is."""
-    give_up = time.monotonic() + HANG_GUARD_S
+def wait_until(condition, what, process=None, progress=lambda: None):
+    """Polls until condition() is true and returns its value; fails when it never is. As long as
+    progress() changes, it goes on."""
+    give_up, before = time.monotonic() + HANG_GUARD_S, progress()
     while True:
         value = condition()
         if value:
             return value
+        now = progress()
+        if now != before:
+            give_up, before = time.monotonic() + HANG_GUARD_S, now
         if process is not None and process.returncode() is not None:
             raise AssertionError(f"{process.name} ended while waiting until {what}\n{process.tail()}")
         if time.monotonic() > give_up:

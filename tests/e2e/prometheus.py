@@ -31,9 +31,10 @@ def metrics(url):
 
 
 def remote_write(url, **settings):
-    """Configuration of a sender that does not wait for full batches."""
+    """Configuration of a sender that does not wait for full batches. Its number of shards is fixed:
+    where it changes, because the receiver is slow, Prometheus gives up what it cannot flush in time."""
     queue = {
-        "min_shards": 2, "max_shards": 4, "max_samples_per_send": 500, "capacity": 5000,
+        "min_shards": 2, "max_shards": 2, "max_samples_per_send": 500, "capacity": 5000,
         "batch_send_deadline": "100ms", "min_backoff": "30ms", "max_backoff": "200ms",
     }
     metadata = {"send": True, "send_interval": "1s"}
@@ -56,6 +57,8 @@ class Prometheus:
         self._dir = pathlib.Path(workdir) / name
         self._dir.mkdir()
         self._config = config
+        self.sends_metadata = any(to.get("protobuf_message") != "io.prometheus.write.v2.Request"
+                                  for to in config.get("remote_write", []))  # 2.0 has them in series
         self._write_config([])
         self.process = processes.start(name, [
             program, f"--config.file={self._dir}/prometheus.json",
@@ -108,14 +111,20 @@ class Prometheus:
                 "metadata": now["prometheus_remote_storage_metadata_total"],
                 "metadata_failed": now["prometheus_remote_storage_metadata_failed_total"],
                 "exemplars": now["prometheus_remote_storage_exemplars_total"],
+                "exemplars_retried": now["prometheus_remote_storage_exemplars_retried_total"],
                 "exemplars_failed": now["prometheus_remote_storage_exemplars_failed_total"]}
 
     def wait_all_sent(self):
-        """After the end of scraping: every sample has been acknowledged or given up."""
+        """After the end of scraping: every sample, and every exemplar that is to be sent, has been
+        acknowledged or given up. Exemplars may come in a request of their own behind the samples."""
+        exemplars = (self.metric("prometheus_tsdb_exemplar_exemplars_appended_total")
+                     if self._config["remote_write"][0]["send_exemplars"] else 0)
+
         def done():
             now = self.sending()
-            return now["tried"] == self.appended() and now["pending"] == 0
-        wait_until(done, "all samples are sent", self.process)
+            return (now["tried"] == self.appended() and now["pending"] == 0
+                    and now["exemplars"] - now["exemplars_retried"] >= exemplars)
+        wait_until(done, "all samples are sent", self.process, lambda: self.sending()["tried"])
 
     def query(self, expression, time):
         return self._api("query", {"query": expression, "time": repr(time)})

@@ -166,9 +166,11 @@ class RedisServer:
         program = shutil.which("redis-server", path=f"{ROOT}/build/tools/usr/bin:{os.environ['PATH']}")
         if not program:
             lacking("no redis-server; ./dev unpack gets it")
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        # Bound and not listened on, it is nobody else's; Redis may bind it beside us, again too.
+        self._reserved = socket.socket()
+        self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._reserved.bind(("127.0.0.1", 0))
+        self.port = self._reserved.getsockname()[1]
         self._processes, self._workdir, self._argv = processes, workdir, [
             program, "--bind", "127.0.0.1", "--port", self.port, "--dir", workdir, "--save", "",
             "--appendonly", "yes", "--appendfsync", "always"]

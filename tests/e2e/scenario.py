@@ -37,6 +37,8 @@ def start_scraping(sender, targets):
 
 def stop_scraping(sender, target, ticks=24):
     wait_until(lambda: target.ticks >= ticks, "the target is scraped on", sender.process)
+    if sender.sends_metadata:  # of what it scrapes, now and then
+        wait_until(lambda: sender.sending()["metadata"] > 0, "metadata are sent", sender.process)
     sender.scrape()
     sender.wait_all_sent()
 
