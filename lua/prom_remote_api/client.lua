@@ -6,6 +6,8 @@ local options = require "prom_remote_api.options"
 local client = {}
 
 local response_types = { samples = 0, streamed = 1 }
+local ENCODE = { "response_types" }
+local DECODE = { "limits", "integers" }
 
 --- The body of a read request (a ReadRequest in a block of snappy). A query is a table { start_ms,
 --- end_ms, matchers = { { type = "=", name, value }, ... }, hints }, or one that a storage was
@@ -17,6 +19,7 @@ local response_types = { samples = 0, streamed = 1 }
 ---@return integer? code
 function client.encode_queries(queries, opts)
   local types = {}
+  if opts then options.known(opts, ENCODE) end
   for i, name in ipairs(opts and opts.response_types or {}) do
     types[i] = response_types[name] or error("no such response type: " .. tostring(name), 2)
   end
@@ -34,7 +37,7 @@ end
 ---@return string? message
 ---@return integer? code
 function client.decode_answer(body, content_type, opts)
-  opts = opts or {}
+  if opts then options.known(opts, DECODE) else opts = {} end
   local streamed = (content_type or ""):lower():find("application/x-streamed-protobuf", 1, true)
   return core.decode_answer(body, streamed ~= nil, options.limits(core, opts), opts.integers)
 end

@@ -100,6 +100,7 @@
 --- 503.
 local core = require "prom_remote_api.faces"
 local client = require "prom_remote_api.client"
+local options = require "prom_remote_api.options"
 local requests = require "prom_remote_api.requests"
 local verdicts = require "prom_remote_api.verdicts"
 
@@ -132,6 +133,8 @@ local pra = {
 ---@return string
 function pra.encode_histogram(histogram) return core.histogram_encode(histogram) end
 
+local DECODE_HISTOGRAM = { "integers" }
+
 --- A histogram from what encode_histogram gave, or from a Histogram message of remote write;
 --- nil, message, code if it is none.
 ---@param data string
@@ -140,6 +143,7 @@ function pra.encode_histogram(histogram) return core.histogram_encode(histogram)
 ---@return string? message
 ---@return integer? code
 function pra.decode_histogram(data, opts)
+  if opts then options.known(opts, DECODE_HISTOGRAM) end
   return core.histogram_decode(data, opts and opts.integers)
 end
 

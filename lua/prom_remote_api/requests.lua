@@ -8,6 +8,10 @@ local requests = {}
 local Request = core.Request ---@class pra.Request
 local Series = core.Series ---@class pra.Series
 
+local DECODE = { "version", "compressed", "limits", "integers" }
+local ENCODE = { "version", "compressed" }
+local RELABEL = { "limits" }
+
 --- A request from the body of an HTTP request. Options: version (1), compressed (true: a block of
 --- snappy), limits, integers. It is as it was sent: labels may be unsorted or invalid; a handler
 --- gives its storage what has been checked.
@@ -17,7 +21,7 @@ local Series = core.Series ---@class pra.Series
 ---@return string? message
 ---@return integer? code
 function requests.decode(data, opts)
-  opts = opts or {}
+  if opts then options.known(opts, DECODE) else opts = {} end
   return core.decode(data, opts.version or 1, opts.compressed ~= false, options.limits(core, opts),
     opts.integers)
 end
@@ -31,7 +35,7 @@ function requests.request() return core.request() end
 local plain_encode = Request.encode
 
 local function encode(face_encode, request, opts)
-  opts = opts or {}
+  if opts then options.known(opts, ENCODE, 4) else opts = {} end
   local version = opts.version or request.version
   return face_encode(request, version == 0 and 1 or version, opts.compressed ~= false)
 end
@@ -98,10 +102,11 @@ local origins = setmetatable({}, { __mode = "k" }) -- Relabel → what it was ma
 ---@return string? message
 ---@return integer? code
 function requests.relabel(rules, opts)
-  local relabel, message, code = core.relabel(rules, options.limits(core, opts or {}))
+  if opts then options.known(opts, RELABEL) else opts = {} end
+  local relabel, message, code = core.relabel(rules, options.limits(core, opts))
   if not relabel then return nil, message, code end
   if core.face == "ffi" then -- the only one beside which there may be another: see adopt
-    origins[relabel] = { rules = copy(rules), limits = opts and copy(opts.limits) }
+    origins[relabel] = { rules = copy(rules), limits = copy(opts.limits) }
   end
   return relabel
 end

@@ -50,6 +50,33 @@ local function metadata_of(request)
   return table.concat(list, " ")
 end
 
+describe("options of a call", function()
+  it("are refused where there are none of that name", function()
+    local request, relabel = built(), { { target_label = "a", replacement = "b" } }
+    local bytes = assert(request:encode())
+    local question = { { start_ms = 0, end_ms = 1, matchers = {} } }
+    local histogram = assert(pra.encode_histogram(float_histogram))
+    local calls = {
+      decode = function(opts) return (pra.decode(bytes, opts)) end,
+      encode = function(opts) return (request:encode(opts)) end,
+      relabel = function(opts) return (pra.relabel(relabel, opts)) end,
+      encode_queries = function(opts) return (pra.encode_queries(question, opts)) end,
+      decode_histogram = function(opts) return (pra.decode_histogram(histogram, opts)) end,
+      decode_answer = function(opts) return (pra.decode_answer("", nil, opts)) end,
+    }
+    for name, call in pairs(calls) do
+      call()
+      call {}
+      local fine, message = pcall(call, { verison = 2 })
+      assert.is_false(fine, name)
+      assert.matches(": no such option: verison", message, name)
+      fine, message = pcall(call, 2)
+      assert.is_false(fine, name)
+      assert.matches("options are a table, not a number", message, name)
+    end
+  end)
+end)
+
 describe("metadata of a request", function()
   -- "s" adds a series, "m" metadata of it, "f" metadata that stand alone.
   local function arranged(order)
