@@ -16,8 +16,24 @@ void pra__lua_stderr_log(void *ctx, int32_t level, const char *fields_cstr)
     }
 }
 
+/* Until a signal ends it; its number, or a PRA_ERR_ code. */
+static int run(pra_server *server, uint32_t grace_ms, pra__lua_host *host, const sigset_t *signals,
+               pra_error *err)
+{
+    int result = pra_server_start(server, err);
+    if (result != PRA_OK) {
+        return result;
+    }
+    while ((result = pra__signal_wait(signals)) == SIGHUP) {
+        (void)pra__lua_host_reload(host);
+    }
+    (void)pra_server_stop(server, grace_ms);
+    pra__signal_drop(signals); /* or they would end the process before close() */
+    return result;
+}
+
 int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra__lua_host *host,
-                   pra_error *err)
+                   int announce, pra_error *err)
 {
     sigset_t signals, before;
     (void)sigemptyset(&signals);
@@ -26,19 +42,17 @@ int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra__lua
     if (host) {
         (void)sigaddset(&signals, SIGHUP);
     }
-    (void)pthread_sigmask(SIG_BLOCK, &signals, &before); /* the server's threads inherit it */
-    lua_State *previous = pra__lua_enter(L);
-    int result = pra_server_start(server, err);
-    if (result == PRA_OK) {
-        while ((result = pra__signal_wait(&signals)) == SIGHUP) {
-            (void)pra__lua_host_reload(host);
-        }
-        (void)pra_server_stop(server, grace_ms);
-        pra__signal_drop(&signals); /* or they would end the process before close() */
+    /* Before anyone knows that it runs; the server's threads inherit it. */
+    (void)pthread_sigmask(SIG_BLOCK, &signals, &before);
+    lua_pushvalue(L, announce);
+    int raised = lua_pcall(L, 0, 0, 0), result = PRA_OK;
+    if (raised == LUA_OK) {
+        lua_State *previous = pra__lua_enter(L);
+        result = run(server, grace_ms, host, &signals, err);
+        pra__lua_leave(L, previous);
     }
-    pra__lua_leave(L, previous);
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return result;
+    return raised == LUA_OK ? result : lua_error(L);
 }
 
 /* ---- a host as an object */

@@ -82,6 +82,8 @@ static const pra_header *headers_from(lua_State *L, int index, size_t *out_count
 
 %typemap(in, checkfn = "pra__lua_is_host") pra__lua_host *host
     "$1 = pra__lua_to_host(L, $input);"
+%typemap(in, checkfn = "lua_isfunction") int announce
+    "$1 = $input;"
 
 /* Callbacks run on the state that drives the exchange, perhaps a coroutine. */
 %exception Exchange::run
@@ -105,10 +107,11 @@ static const pra_header *headers_from(lua_State *L, int index, size_t *out_count
 }
 
 %extend Server {
-    /* Serves until SIGINT or SIGTERM; returns its number. On SIGHUP host, or nil, reloads. */
-    int serve(lua_State *L, uint32_t grace_ms, pra__lua_host *host, pra_error *err)
+    /* Calls announce and serves until SIGINT or SIGTERM; returns its number. On SIGHUP host, or
+     * nil, reloads. */
+    int serve(lua_State *L, uint32_t grace_ms, pra__lua_host *host, int announce, pra_error *err)
     {
-        return checked(pra__lua_serve(L, $self->server, grace_ms, host, err), err);
+        return checked(pra__lua_serve(L, $self->server, grace_ms, host, announce, err), err);
     }
 }
 

@@ -141,10 +141,11 @@ void pra__lua_push_unsigned(lua_State *L, uint64_t value, int integers);
 
 /* ---- lua_serve.c: the server */
 
-/* Runs the server until SIGINT or SIGTERM, then stops it; on SIGHUP the host, which may be NULL,
- * runs its script again. Returns the signal's number, or a PRA_ERR_ code. Does not raise. */
+/* Calls the function at announce when signals reach the server alone, and raises what it raises.
+ * Then runs the server until SIGINT or SIGTERM and stops it; on SIGHUP the host, which may be NULL,
+ * runs its script again. Returns the signal's number, or a PRA_ERR_ code. */
 int pra__lua_serve(lua_State *L, pra_server *server, uint32_t grace_ms, pra__lua_host *host,
-                   pra_error *err);
+                   int announce, pra_error *err);
 /* A pra_log on standard error. */
 void pra__lua_stderr_log(void *ctx, int32_t level, const char *fields_cstr);
 /* What core.host made, or nil. */

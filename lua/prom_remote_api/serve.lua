@@ -44,11 +44,13 @@ local function run(core, opts)
     opts.max_connections or 0, opts.description or "a storage in Lua",
     opts.web_config_file, opts.bearer_token_file, opts.max_concurrent_reads or 0)
   if not server then return nil, message, code end
-  io.stderr:write(('level=info msg="listening" port=%d\n'):format(server:port()))
-  if opts.ready then opts.ready(server:port()) end
+  local function announce()
+    io.stderr:write(('level=info msg="listening" port=%d\n'):format(server:port()))
+    if opts.ready then opts.ready(server:port()) end
+  end
   local reload = opts.reload ~= false and opts.host or nil
   local signal
-  signal, message, code = server:serve(opts.grace_ms or 10000, reload)
+  signal, message, code = server:serve(opts.grace_ms or 10000, reload, announce)
   if not signal then return nil, message, code end
   return true
 end

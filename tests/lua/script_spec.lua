@@ -179,7 +179,7 @@ describe("a script", function()
           end, close = function() end }
         ]]), { workers = 4 })
         local stop = program.folder .. "/stop"
-        local shell = io.popen(("while [ ! -e %s ]; do kill -HUP %s; sleep 0.02; done"):format(stop, server.pid))
+        local shell = io.popen(("while [ ! -e %s ] && kill -HUP %s; do sleep 0.02; done"):format(stop, server.pid))
         local rounds, reloads = 0, 0
         repeat
           local statuses = server:post(wire.write(wire.some(20)), 100)
@@ -382,6 +382,30 @@ describe("a script", function()
       assert.equal(0, server:exit_code(), server:log())
       assert.equal(2, count(server:log(), "closed"))
       assert.matches("served", server:log())
+    end)
+
+    it("takes signals as soon as it is known to run", function()
+      running = program.start(lua .. " " .. program.write_file("main.lua", ([[
+        assert(require("prom_remote_api").serve { script = %q, listen = "127.0.0.1:0", workers = 2,
+          ready = function() os.execute "kill -HUP $PPID" end })
+        print("served")
+      ]]):format(numbered(1))))
+      wait_until(function() return count(running:log(), "closed 1") == 2 end)
+      assert.matches("storage script reloaded", running:log())
+      assert.equal(0, running:stop(), running:log())
+      assert.equal(4, count(running:log(), "closed 1"))
+      assert.matches("served", running:log())
+    end)
+
+    it("lets what ready raises through", function()
+      local code, output = program.run(lua .. " " .. program.write_file("main.lua", ([[
+        print(pcall(require("prom_remote_api").serve, { script = %q, listen = "127.0.0.1:0", workers = 1,
+          ready = function() error("not ready", 0) end }))
+        os.execute "kill -TERM $PPID"
+        print("still here")
+      ]]):format(numbered(1))))
+      assert.equal(143, code, output)
+      assert.matches("closed 1\n", output)
     end)
 
     it("stays as it is with reload = false", function()
