@@ -189,6 +189,29 @@ describe("sqlite", function()
     storage.close()
   end)
 
+  it("lets go of the file after a call that a cap has ended", function()
+    if pra.face == "ffi" then
+      pending("has no caps")
+      return
+    end
+    local path = folder .. "/capped.db"
+    local storage, other = sqlite.new(path), sqlite.new(path, { timeout = 0.05 })
+    local handler = assert(pra.handler { storage = storage, max_instructions = 200000, log = function() end })
+    local many = {}
+    for i = 1, 3000 do many[i] = up(tostring(i), { 1 }, { 1 }) end
+    assert.equal(503, (write(handler, many)))
+    assert.equal(503, (write(handler_of(other), { up("b", { 1 }, { 1 }) })))
+    assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
+    assert.equal(204, write(handler_of(other), { up("b", { 1 }, { 1 }) }))
+    assert.equal(503, (write(handler, many)))
+    assert.same({ [key "a"] = lines(1, 1), [key "b"] = lines(1, 1) }, read(handler))
+    assert.equal(204, write(handler_of(other), { up("b", { 2 }, { 1 }) }))
+    assert.equal(503, (write(handler, many)))
+    storage.close()
+    assert.equal(204, write(handler_of(other), { up("b", { 3 }, { 1 }) }))
+    other.close()
+  end)
+
   it("takes all of a request or nothing", function()
     local path = folder .. "/whole.db"
     local storage = sqlite.new(path)
@@ -210,12 +233,22 @@ describe("redis", function()
     pending("needs redis-server and LuaSocket")
     return
   end
-  local redis, resp = require "prom_remote_api.storages.redis", require "prom_remote_api.storages.resp"
+  local resp = require "prom_remote_api.storages.resp"
   local server, admin
+
+  -- However slow the disk is, only what is about time runs out of it.
+  local function new(options)
+    options.timeout = options.timeout or 600
+    return require("prom_remote_api.storages.redis").new(options)
+  end
+
+  local function opening()
+    return ('require("prom_remote_api.storages.redis").new { port = %d, timeout = 600 }'):format(server.port)
+  end
 
   setup(function()
     server = redis_server.new()
-    admin = resp.new { port = server.port }
+    admin = resp.new { port = server.port, timeout = 600 }
   end)
   teardown(function()
     admin:close()
@@ -226,12 +259,12 @@ describe("redis", function()
   local function ask(...) return assert(admin:ask { { ... } })[1] end
 
   it("has many writers", function()
-    write_together(('require("prom_remote_api.storages.redis").new { port = %d }'):format(server.port))
-    assert_all_of_them(read(handler_of(redis.new { port = server.port })))
+    write_together(opening())
+    assert_all_of_them(read(handler_of(new { port = server.port })))
   end)
 
   it("is away, and comes back with what it acknowledged", function()
-    local storage = redis.new { port = server.port }
+    local storage = new { port = server.port }
     local handler = handler_of(storage)
     assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
     for turn = 2, 4 do
@@ -252,8 +285,7 @@ describe("redis", function()
   end)
 
   it("goes away while others write", function()
-    local open = ('require("prom_remote_api.storages.redis").new { port = %d }'):format(server.port)
-    local running = program.start(lua .. " " .. writer(open, "math.huge", "x"), "(acknowledged 30)")
+    local running = program.start(lua .. " " .. writer(opening(), "math.huge", "x"), "(acknowledged 30)")
     server:stop()
     local before = acknowledged(running:log())
     server:start()
@@ -262,11 +294,11 @@ describe("redis", function()
     end)
     assert.is_nil(running:exit_code(), running:log())
     running:stop("KILL")
-    assert_acknowledged(running:log(), read(handler_of(redis.new { port = server.port })))
+    assert_acknowledged(running:log(), read(handler_of(new { port = server.port })))
   end)
 
   it("says what Redis says", function()
-    local storage = redis.new { port = server.port }
+    local storage = new { port = server.port }
     local handler = handler_of(storage)
     assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
     ask("CONFIG", "SET", "maxmemory", "1")
@@ -281,7 +313,7 @@ describe("redis", function()
   it("is found by a path, with a password and a number", function()
     ask("CONFIG", "SET", "requirepass", "secret")
     local function storage_status(options)
-      local storage = redis.new(options)
+      local storage = new(options)
       local status = write(handler_of(storage), { up("a", { 1 }, { 1 }) })
       storage.close()
       return status
@@ -291,7 +323,7 @@ describe("redis", function()
     assert.equal(204, storage_status { path = server.path, password = "secret", database = 3 })
     assert.equal(204, storage_status { host = "localhost", port = server.port, user = "default", password = "secret" })
     assert.equal(503, storage_status { path = server.path .. "x", password = "secret" })
-    local other = resp.new { path = server.path, password = "secret", database = 3 }
+    local other = resp.new { path = server.path, timeout = 600, password = "secret", database = 3 }
     assert.equal("1", assert(other:ask { { "HGET", "pra::c:1:0", "1" } })[1])
     other:close()
     ask("CONFIG", "SET", "requirepass", "")
@@ -300,7 +332,7 @@ describe("redis", function()
   it("waits for no more than it is told, and for no other server", function()
     local listener = assert(require("socket").bind("127.0.0.1", 0))
     local _, port = listener:getsockname()
-    local status, body = write(handler_of(redis.new { port = port, timeout = 0.05 }), { up("a", { 1 }, { 1 }) })
+    local status, body = write(handler_of(new { port = port, timeout = 0.05 }), { up("a", { 1 }, { 1 }) })
     assert.same({ 503, "Redis: timeout\n" }, { status, body })
     listener:close()
     local other = program.start(lua .. " " .. program.write_file("other.lua", [[
@@ -311,24 +343,26 @@ describe("redis", function()
       client:receive("*l")
       client:send("HTTP/1.1 400 Bad Request\r\n\r\n")
       server:accept()]]))
-    status, body = write(handler_of(redis.new { port = other.port }), { up("a", { 1 }, { 1 }) })
+    status, body = write(handler_of(new { port = other.port }), { up("a", { 1 }, { 1 }) })
     assert.same({ 503, "Redis: this is no Redis\n" }, { status, body })
   end)
 
   it("forgets what is old", function()
     local now = os.time()
     local function at(seconds) return seconds * 1000 end
-    local storage = redis.new { port = server.port, retention = 7200 }
+    local storage = new { port = server.port, retention = 7200 }
     local handler = handler_of(storage)
     assert.equal(204, write(handler, { up("a", { at(now - 3600), at(now) }, { 1, 2 }) }))
-    local ttl = ask("TTL", "pra::c:1:" .. ("%d"):format(math.floor(now / 1000)))
-    assert.is_true(ttl > 7000 and ttl <= 8200)
-    for _, name in ipairs { "all", "s:" .. key "a", "l:1", "w:1", "i:job=a", "i:__name__=up" } do
-      assert.is_true(ask("TTL", "pra::" .. name) >= ttl - 5, name)
-    end
+    local ttls = ask("EVAL", [[ -- all of them at one moment
+      local ttls = {}
+      for i, key in ipairs(KEYS) do ttls[i] = redis.call("TTL", key) end
+      return ttls]], "7", "pra::c:1:" .. ("%d"):format(math.floor(now / 1000)), "pra::all", "pra::s:" .. key "a",
+      "pra::l:1", "pra::w:1", "pra::i:job=a", "pra::i:__name__=up")
+    assert.is_true(ttls[1] > 7000 and ttls[1] <= 8200, ttls[1])
+    for i = 2, 7 do assert.is_true(ttls[i] >= ttls[1] - 5, i) end
     -- One whose window is over in a moment.
     local window = math.floor(now / 1000) - 1
-    local short = redis.new { port = server.port, retention = os.time() - (window + 1) * 1000 + 1 }
+    local short = new { port = server.port, retention = os.time() - (window + 1) * 1000 + 1 }
     assert.equal(204, write(handler_of(short), { up("b", { at(window * 1000) }, { 1 }) }))
     repeat until ask("EXISTS", "pra::l:2") == 0
     assert.equal(2, ask("SCARD", "pra::all"))

@@ -89,23 +89,37 @@ end
 
 ---- A connection
 
-local function run(db, statement)
-  local result, message = db:execute(statement)
-  if result then return result end
+local function fail(message)
   if message:find("locked", 1, true) then error(pra.retry("SQLite: " .. message)) end
   error(message, 0)
 end
+
+local function run(db, statement)
+  local result, message = db:execute(statement)
+  return result or fail(message)
+end
+
+local cursors = setmetatable({}, { __mode = "k" }) -- of connections
 
 -- Calls each(row) with all rows, in one table. At once: while a cursor is open, nobody can empty
 -- the log.
 local function query_rows(db, statement, each)
   local cursor, row = run(db, statement), {}
+  cursors[db] = cursor
   local more, message = cursor:fetch(row, "n")
   while more do
     each(row)
     more, message = cursor:fetch(row, "n")
   end
-  if message then error(message, 0) end
+  cursors[db] = nil
+  if message then fail(message) end
+end
+
+-- Ends what a call has left open that was ended by a cap, which no pcall holds up.
+local function tidy(db)
+  if cursors[db] then cursors[db]:close() end
+  cursors[db] = nil
+  db:execute "ROLLBACK" -- an error where nothing is open
 end
 
 local function connect(path, timeout)
@@ -248,7 +262,7 @@ function sqlite.new(path, options)
 
   -- Not before it is used: a connection is not to be carried into another process by a fork.
   local function connection()
-    db = db or connect(path, timeout)
+    if db then tidy(db) else db = connect(path, timeout) end
     return db
   end
 
@@ -287,12 +301,16 @@ function sqlite.new(path, options)
     end)
     return function()
       at = at + 1
-      if found[at] then return read_series(connection(), found[at][1], found[at][2], query) end
+      local one = found[at]
+      if one then return read_series(db or connection(), one[1], one[2], query) end
     end
   end
 
   function storage.close()
-    if db then db:close() end
+    if db then
+      tidy(db)
+      db:close()
+    end
     db = nil
   end
 
