@@ -171,6 +171,7 @@ class RedisServer:
         self._reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self._reserved.bind(("127.0.0.1", 0))
         self.port = self._reserved.getsockname()[1]
+        self._starts = 0
         self._processes, self._workdir, self._argv = processes, workdir, [
             program, "--bind", "127.0.0.1", "--port", self.port, "--dir", workdir, "--save", "",
             "--appendonly", "yes", "--appendfsync", "always"]
@@ -179,7 +180,9 @@ class RedisServer:
     def start(self):
         """Starts it; again on the same port, with its data, if it ran before."""
         self._process = self._processes.start("redis", self._argv, cwd=self._workdir)
-        self._process.port()
+        self._starts += 1  # it listens before it has read its data, and answers LOADING until then
+        wait_until(lambda: self._process.text().count("Ready to accept connections") == self._starts,
+                   "Redis has its data", self._process)
 
     def kill(self):
         self._process.kill()

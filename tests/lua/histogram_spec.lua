@@ -243,8 +243,8 @@ describe("options of a handler", function()
 
   it("bound the time and the mending", function()
     local now = os.time() * 1000
-    local h = assert(pra.handler { read_delay_ms = 30000, read_max_age_ms = 1800000, storage = { process_query = function()
-      return { { labels = up.labels, timestamps = { now - 3600000, now - 60000, now }, values = { 1, 2, 3 } } }
+    local h = assert(pra.handler { read_delay_ms = 600000, read_max_age_ms = 1800000, storage = { process_query = function()
+      return { { labels = up.labels, timestamps = { now - 3600000, now - 1200000, now }, values = { 1, 2, 3 } } }
     end } })
     local _, all = wire.ask(h, {})
     assert.same({ 2.0 }, all[1].values)

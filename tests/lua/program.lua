@@ -27,6 +27,17 @@ function program.read_file(path)
   return text
 end
 
+--- A port of 127.0.0.1 for a program to listen on, again and again, and the socket that holds it: while that is there
+--- nobody else is given the port, and where nobody listens connections are refused.
+function program.hold_port()
+  local luasocket = require "socket"
+  local socket = assert((luasocket.tcp4 or luasocket.tcp)())
+  assert(socket:setoption("reuseaddr", true)) -- else the program could not have it too
+  assert(socket:bind("127.0.0.1", 0))
+  local _, port = socket:getsockname()
+  return tonumber(port), socket
+end
+
 function program.remove_files() os.execute("rm -rf " .. folder) end
 
 program.all = {} -- that were started

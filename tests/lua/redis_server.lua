@@ -12,13 +12,6 @@ local function path()
   return code == 0 and output:match("^[^\n]+") or nil
 end
 
-local function free_port()
-  local socket = assert(require("socket").bind("127.0.0.1", 0))
-  local _, port = socket:getsockname()
-  socket:close()
-  return tonumber(port)
-end
-
 --- Whether there is the program, and what it takes to speak with it.
 function redis_server.found() return (pcall(require, "socket")) and path() ~= nil end
 
@@ -28,7 +21,7 @@ function redis_server.new(flags)
   assert(os.execute("mkdir -p " .. folder))
   local self = setmetatable({ folder = folder, path = folder .. "/socket", flags = flags or "" },
     redis_server)
-  self.port = free_port()
+  self.port, self.held = program.hold_port()
   self:start()
   return self
 end

@@ -89,14 +89,14 @@ describe("relay", function()
   end)
 
   it("finds nobody there", function()
-    local socket = require("socket").bind("127.0.0.1", 0)
-    local url = "http://127.0.0.1:" .. select(2, socket:getsockname())
-    socket:close()
+    local port, held = program.hold_port()
+    local url = "http://127.0.0.1:" .. port
     local handler = assert(pra.handler { storage = relay.new { write_url = url } })
     local status, _, body = handler:request(wire.write(wire.some()))
     assert.equal(503, status)
     assert.matches("refused", body)
     assert.equal(404, (handler:request(wire.read { { start_ms = 0, end_ms = 1, matchers = samples.ALL } })))
+    held:close()
   end)
 
   it("takes whole answers to reads only", function()

@@ -37,7 +37,7 @@ describe("the page on storages", function()
         pending("a library is missing")
         return
       end
-      if name == "redis" then text = text:gsub("6379", tostring(redis_server.new().port)) end
+      if name == "redis" then text = text:gsub("6379", redis_server.new().port .. ", timeout = 600") end
       if name == "relay" then text = text:gsub("9202", run(servers.memory, "upstream").port) end
       local server, now = run(text, name), os.time() * 1000
       local sent = { labels = { __name__ = "up", job = "x" }, timestamps = { now - 1, now }, values = { 1, 2.5 } }

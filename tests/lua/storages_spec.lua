@@ -36,14 +36,15 @@ local storages = {
     missing = not redis_server.found() and "redis-server or LuaSocket",
     new = function(name)
       redis = redis or redis_server.new()
-      return require("prom_remote_api.storages.redis").new { port = redis.port, prefix = name .. ":" }
+      return require("prom_remote_api.storages.redis").new { port = redis.port, prefix = name .. ":", timeout = 600 }
     end,
   },
   relay = {
     missing = not pcall(require, "socket") and "LuaSocket",
     new = function()
       local url = "http://127.0.0.1:" .. upstream().port .. "/api/v1/"
-      return require("prom_remote_api.storages.relay").new { write_url = url .. "write", read_url = url .. "read" }
+      return require("prom_remote_api.storages.relay").new { write_url = url .. "write", read_url = url .. "read",
+        timeout = 600 }
     end,
   },
 }

@@ -2,6 +2,7 @@
 """Fixtures: an nginx, upstreams, and their end whatever happens."""
 
 import pathlib
+import socket
 import sys
 
 import pytest
@@ -34,6 +35,14 @@ def serve(processes, tmp_path):
     yield start
     for nginx in started:
         nginx.stop()
+
+
+@pytest.fixture
+def closed_port():
+    """Where nobody listens: it is bound, so that nobody else is given it."""
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        yield one.getsockname()[1]
 
 
 @pytest.fixture

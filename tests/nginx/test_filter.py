@@ -298,13 +298,8 @@ def test_a_sender_of_1_0_sees_no_counts(serve, upstream):
     assert ask(nginx, 1, up()).written is None
 
 
-def closed_port():
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return one.getsockname()[1]
-
-
-def test_an_upstream_that_is_not_there(serve):
-    nginx = start(serve, closed_port(), RENAME)
+def test_an_upstream_that_is_not_there(serve, closed_port):
+    nginx = start(serve, closed_port, RENAME)
     for version in 1, 2:
         assert ask(nginx, version, up()).status == 502
     nginx.expect_log(r"\[error\].*Connection refused")

@@ -6,7 +6,7 @@ import pytest
 import wire
 from growth import assert_no_growth
 from messages import BODY, HEADERS, V1, many, up, v1
-from test_filter import answering, closed_port, said
+from test_filter import answering, said
 
 SERVER = """
 init_by_lua_block {
@@ -105,8 +105,8 @@ def test_what_was_written(serve, upstreams, statuses, written, upstream_version)
     assert less < 60
 
 
-def test_upstreams_that_are_not_there(serve, upstreams):
-    nginx = start(serve, [upstreams[0], closed_port(), upstreams[2]])
+def test_upstreams_that_are_not_there(serve, upstreams, closed_port):
+    nginx = start(serve, [upstreams[0], closed_port, upstreams[2]])
     answer = nginx.request(body=v1(*ALL), headers=V1)
     assert answer.status == 502
     assert "/shard/1 answered 502" in answer.text and "html" not in answer.text

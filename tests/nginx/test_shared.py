@@ -56,7 +56,7 @@ def use(nginx):
 
 def test_redis(serve, processes, tmp_path):
     redis = RedisServer(processes, tmp_path)
-    nginx = serve(SERVER % ("redis", f"{{ port = {redis.port} }}"), workers=2)
+    nginx = serve(SERVER % ("redis", f"{{ port = {redis.port}, timeout = 600 }}"), workers=2)
     use(nginx)
     redis.kill()
     answer = nginx.request(body=body([(T, 1.0)], job="late"), headers=V1)
@@ -68,5 +68,5 @@ def test_redis(serve, processes, tmp_path):
 
 
 def test_sqlite(serve, tmp_path):
-    nginx = serve(SERVER % ("sqlite", f'"{tmp_path}/nginx.db"'), workers=2)
+    nginx = serve(SERVER % ("sqlite", f'("{tmp_path}/nginx.db", {{ timeout = 600 }})'), workers=2)
     use(nginx)

@@ -27,7 +27,7 @@ server {
 @pytest.fixture
 def redis(serve, processes, tmp_path):
     server = RedisServer(processes, tmp_path)
-    return serve(SERVER % ("redis", f'{{ host = "127.0.0.1", port = {server.port} }}', ""), workers=2)
+    return serve(SERVER % ("redis", f'{{ host = "127.0.0.1", port = {server.port}, timeout = 600 }}', ""), workers=2)
 
 
 def test_memory_is_for_one_worker(serve):
