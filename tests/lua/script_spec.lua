@@ -209,7 +209,9 @@ describe("a script", function()
         wait_until(function() return server:exit_code() end)
         assert.equal(0, server:exit_code(), server:log())
         assert.equal(2, count(server:log(), "loads"))
-        assert.equal(2, count(server:log(), "closed"))
+        -- The signal may end the second one while it loads; else it is done before.
+        local ended = count(server:log(), "a signal to stop came while it was loaded")
+        assert.equal(2 - ended, count(server:log(), "closed"), server:log())
       end)
 
       it("may fail to close", function()
