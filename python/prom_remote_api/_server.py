@@ -51,8 +51,8 @@ class _End:
         self._tokens.put(None)
 
     def wait(self) -> None:
-        """Looks up now and then: a handler runs in the main thread, but what wakes that is only the
-        signal that it was given by the kernel, which may give it to any thread.
+        """Handlers run in the main thread, but the kernel may give the signal to another one, and
+        then nothing wakes this: so it looks up now and then.
         """
         while True:
             with contextlib.suppress(queue.Empty):

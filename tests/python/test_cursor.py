@@ -481,7 +481,7 @@ def test_cancel_from_another_thread(ordered: bool, streamed: bool) -> None:
     def rows(cursor: Cursor) -> Iterator[Any]:
         yield {"n": "0"}, TIMES if ordered else (TIMES, VALUES), VALUES
         go.set()
-        assert cancelled.wait(10)
+        cancelled.wait()
         for name in NAMES:
             yield {"n": "1" + name}, TIMES if ordered else (TIMES, VALUES), VALUES
 
@@ -492,7 +492,7 @@ def test_cancel_from_another_thread(ordered: bool, streamed: bool) -> None:
     x = begin(adapter, FAR, streamed=streamed)
 
     def cancel() -> None:
-        assert go.wait(10)
+        go.wait()
         x.cancel()
         cancelled.set()
 

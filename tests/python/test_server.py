@@ -73,10 +73,10 @@ def test_callbacks_run_at_the_same_time() -> None:
 
     class Meets(pra.Storage):
         def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
-            barrier.wait(60)
+            barrier.wait()
 
         def process_query(self, ctx: pra.Context, query: pra.Query) -> Iterator[Any]:
-            barrier.wait(60)
+            barrier.wait()
             yield UP, [(1, 1.0)]
 
     statuses: list[int] = []
@@ -96,13 +96,13 @@ def test_stop_waits_for_what_is_in_flight() -> None:
     class Slow(pra.Storage):
         def write(self, ctx: pra.Context, request: pra.WriteRequest) -> None:
             entered.set()
-            leave.wait(60)
+            leave.wait()
 
     statuses: list[int] = []
     host = ServerHost(Slow(), grace=60)
     client = threading.Thread(target=lambda: statuses.append(host.write_series((UP, [(1, 1.0)])).status))
     client.start()
-    assert entered.wait(60)
+    entered.wait()
     stopper = threading.Thread(target=host.close)
     stopper.start()
     time.sleep(0.05)

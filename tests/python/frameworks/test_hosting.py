@@ -119,6 +119,7 @@ def start(folder: Path, command: str) -> Process:
         rest = ["-m", MODULES.get(first, first), *rest]
     # The objects of Python itself are not what is watched here: frameworks start in half the time.
     environment = {"PYTHONPATH": f"{folder}:{Path(pra.__file__).parents[1]}", "PYTHONMALLOC": "pymalloc"}
+    environment["GUNICORN_CMD_ARGS"] = "--timeout=0"  # else it kills a worker that takes long to begin
     return Process("server", [sys.executable, *rest], folder, environment)
 
 
