@@ -4,6 +4,7 @@ local pra = require "prom_remote_api"
 local program = require "program"
 local redis_server = require "redis_server"
 local samples = require "samples"
+local wire = require "wire"
 
 local key, lines, read, up, write = samples.key, samples.lines, samples.read, samples.up, samples.write
 local lua = os.getenv("PRA_LUA_PROGRAM")
@@ -210,6 +211,60 @@ describe("sqlite", function()
     storage.close()
     assert.equal(204, write(handler_of(other), { up("b", { 3 }, { 1 }) }))
     other.close()
+  end)
+
+  it("asks for another try while the disk is full", function()
+    local real, db = require "luasql.sqlite3", nil
+    package.loaded["luasql.sqlite3"] = { sqlite3 = function()
+      return { connect = function(_, ...)
+        db = assert(real.sqlite3():connect(...))
+        return db
+      end }
+    end }
+    finally(function() package.loaded["luasql.sqlite3"] = real end)
+    local function room(pages) assert(db:execute("PRAGMA max_page_count = " .. pages)):close() end
+    local storage = sqlite.new(folder .. "/full.db")
+    local handler = handler_of(storage)
+    assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
+    room(20)
+    local times, values = {}, {}
+    for i = 1, 10000 do times[i], values[i] = i + 10, i + 0.5 end
+    for _ = 1, 2 do
+      local status, body = write(handler, { up("new", { 1 }, { 1 }), up("a", times, values) })
+      assert.equal(503, status)
+      assert.matches("disk is full", body)
+      assert.same({ [key "a"] = lines(1, 1) }, read(handler))
+    end
+    assert.equal(204, write(handler, { up("new", { 2 }, { 2 }) })) -- that one has room
+    room(100000)
+    assert.equal(204, write(handler, { up("a", { 20000 }, { 3 }) }))
+    assert.same({ [key "a"] = lines(1, 1, 20000, 3), [key "new"] = lines(2, 2) }, read(handler))
+    storage.close()
+  end)
+
+  it("fails where the file is damaged, and goes on", function()
+    local path = folder .. "/damaged.db"
+    local storage = sqlite.new(path)
+    local times, values = {}, {}
+    for i = 1, 1000 do times[i], values[i] = i, i + 0.5 end
+    assert.equal(204, write(handler_of(storage), { up("a", times, values) }))
+    storage.close()
+    local file = assert(io.open(path, "r+b"))
+    local size = file:seek "end"
+    file:seek("set", 4096) -- all but the schema
+    file:write(("\165"):rep(size - 4096))
+    file:close()
+    storage = sqlite.new(path)
+    local said = {}
+    local handler = assert(pra.handler { storage = storage, log = function(text) said[#said + 1] = text end })
+    for _ = 1, 2 do
+      assert.equal(500, (write(handler, { up("a", { 2000 }, { 1 }) })))
+      assert.equal(500, (handler:request(wire.read { { start_ms = 0, end_ms = wire.max, matchers = samples.ALL } })))
+    end
+    assert.equal(4, #said)
+    for _, text in ipairs(said) do assert.matches("malformed", text) end
+    storage.close()
+    assert.has_error(function() sqlite.new(program.write_file("other.db", ("x"):rep(5000))) end)
   end)
 
   it("takes all of a request or nothing", function()

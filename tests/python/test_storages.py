@@ -506,6 +506,51 @@ def test_sqlite_rolls_back(tmp_path: Path) -> None:
         assert read(host) == {key(UP_A): bits((1, 2.0)), key(UP_B): bits((1, 1.0))}
 
 
+def test_sqlite_on_a_full_disk(tmp_path: Path) -> None:
+    """What was acknowledged is there, all else is to be sent again."""
+    big = [(t, t + 0.5) for t in range(10_000)]
+    with STORAGES["sqlite"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        assert_written(host.write_series((UP_A, [(1, 1.0)])))
+        storage._writer.execute("PRAGMA max_page_count = 20")
+        for _ in range(2):
+            answer = host.write_series((UP_B, [(1, 1.0)]), (UP_A, big))
+            assert (answer.status, b"disk is full" in answer.body) == (503, True)
+            assert read(host) == {key(UP_A): bits((1, 1.0))}
+        assert_written(host.write_series((UP_B, [(2, 2.0)])))  # that one has room
+        storage._writer.execute("PRAGMA max_page_count = 100000")
+        assert_written(host.write_series((UP_A, [(20_000, 3.0)])))
+        assert read(host) == {key(UP_A): bits((1, 1.0), (20_000, 3.0)), key(UP_B): bits((2, 2.0))}
+
+
+def test_sqlite_that_another_one_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("prom_remote_api.storages.sqlite._TIMEOUT", 0.05)
+    with STORAGES["sqlite"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage)
+        with contextlib.closing(sqlite3.connect(tmp_path / "samples.db", isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            answer = host.write_series((UP_A, [(1, 1.0)]))
+            assert (answer.status, b"locked" in answer.body) == (503, True)
+            assert read(host) == {}
+        assert_written(host.write_series((UP_A, [(1, 1.0)])))
+        assert read(host) == {key(UP_A): bits((1, 1.0))}
+
+
+def test_sqlite_file_that_is_damaged(tmp_path: Path) -> None:
+    with STORAGES["sqlite"](tmp_path) as storage:
+        assert_written(hosts.WsgiHost(storage).write_series((UP_A, [(t, t + 0.5) for t in range(1000)])))
+    with open(tmp_path / "samples.db", "r+b") as file:
+        size = file.seek(4096) and os.fstat(file.fileno()).st_size
+        file.write(b"\xa5" * (size - 4096))  # all but the schema
+    said = list[str]()
+    with STORAGES["sqlite"](tmp_path) as storage:
+        host = hosts.WsgiHost(storage, on_error=lambda *problem: said.append(str(problem)))
+        for _ in range(2):
+            assert host.write_series((UP_A, [(2000, 1.0)])).status == 500
+            assert host.read(wire.query(FIRST, LAST, ALL)).status == 500
+        assert len(said) == 4 and all("malformed" in problem for problem in said)
+
+
 def test_sqlite_reader_that_rests_holds_nothing(tmp_path: Path) -> None:
     """Else the log of the file could not be emptied, and would grow for as long as it rests."""
     path = tmp_path / "samples.db"

@@ -34,6 +34,9 @@ local SCHEMA = {
     PRIMARY KEY (series, timestamp, value, labels)) WITHOUT ROWID]],
 }
 local BATCH = 1000 -- rows of one statement
+-- In messages of SQLite: the file cannot be used now, and the sender is to try again. It may not be
+-- damaged: that is an error.
+local PASSING = { "locked", "disk is full", "disk I/O error", "unable to open" }
 
 -- LuaSQL gives integers to Lua before 5.3 as doubles: beyond 2^53 they come as text.
 local TIME = math.type and "timestamp" or [[CASE WHEN abs(timestamp / 2) < 1 << 52 THEN timestamp
@@ -90,7 +93,9 @@ end
 ---- A connection
 
 local function fail(message)
-  if message:find("locked", 1, true) then error(pra.retry("SQLite: " .. message)) end
+  for _, text in ipairs(PASSING) do
+    if message:find(text, 1, true) then error(pra.retry("SQLite: " .. message)) end
+  end
   error(message, 0)
 end
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sqlite3
@@ -14,7 +15,17 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from .. import Context, Histogram, Query, SampleLike, SeriesLike, Storage, TimeSeries, WriteRequest
+from .. import (
+    Context,
+    Histogram,
+    Query,
+    Retry,
+    SampleLike,
+    SeriesLike,
+    Storage,
+    TimeSeries,
+    WriteRequest,
+)
 from . import _sqlite_series
 from ._retention import Retention
 
@@ -32,6 +43,9 @@ CREATE TABLE IF NOT EXISTS exemplars (series INTEGER, timestamp INTEGER, value, 
 """
 _TIMEOUT = 30  # seconds to wait for other writers
 _ROWS = 4096  # of a series, that are read at a time
+# In messages of SQLite: the file cannot be used now, and the sender is to try again. It may not be
+# damaged: that is an error.
+_PASSING = ("locked", "disk is full", "disk I/O error", "unable to open")
 
 
 class SQLiteStorage(Storage):
@@ -42,7 +56,8 @@ class SQLiteStorage(Storage):
     Several processes may have the file open. What is older than retention is
     deleted; the file has room for new data then, and does not shrink by itself. In SQL of your own:
     labels ->> 'job' of series; timestamps are milliseconds; a value is a number where
-    typeof(value) = 'real'.
+    typeof(value) = 'real'. While the disk is full, or another process writes for more than 30
+    seconds, the sender is asked to try again.
     """
 
     histograms = exemplars = True
@@ -83,7 +98,7 @@ class SQLiteStorage(Storage):
 
     def write(self, ctx: Context, request: WriteRequest) -> None:
         ids: dict[tuple[str, str], int] = {}
-        with self._lock:
+        with self._lock, _verdicts():
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:  # commits, or rolls back
                 self._see_deletions()
@@ -147,14 +162,15 @@ class SQLiteStorage(Storage):
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         """In a connection that nobody else has meanwhile: readers wait for no one. All at once:
         while a reader rests nothing is open, which would keep the log from being emptied."""
-        try:
-            db = self._readers.pop()
-        except IndexError:
-            db = self._connect()
-        try:
-            return db.execute(sql, values).fetchall()
-        finally:
-            self._readers.append(db)
+        with _verdicts():
+            try:
+                db = self._readers.pop()
+            except IndexError:
+                db = self._connect()
+            try:
+                return db.execute(sql, values).fetchall()
+            finally:
+                self._readers.append(db)
 
     def close(self) -> None:
         """Closes the file. No method may be called after it."""
@@ -166,6 +182,16 @@ class SQLiteStorage(Storage):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextlib.contextmanager
+def _verdicts() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as problem:
+        if any(text in str(problem) for text in _PASSING):
+            raise Retry(f"SQLite: {problem}") from problem
+        raise
 
 
 def _insert(db: sqlite3.Connection, series: int, ts: TimeSeries) -> None:
