@@ -142,6 +142,8 @@ end
 ---@param one pra.SeriesTable|pra.Series
 ---@param labels table<string, string>?
 ---@return true?
+---@return string? message
+---@return integer? code
 function Request:add(one, labels)
   local state, message, number = check_built(self)
   if not state then return nil, message, number end
@@ -171,6 +173,8 @@ end
 --- that was added last (2.0).
 ---@param entry pra.Metadata
 ---@return true?
+---@return string? message
+---@return integer? code
 function Request:add_metadata(entry)
   local state, message, number = check_built(self)
   if not state then return nil, message, number end

@@ -9,7 +9,6 @@ local columns = {}
 local FEW = 8
 
 ---@class pra.Column
----@field pointer ffi.cdata* the elements, from 0 on; good as long as the column is referenced
 ---@field n integer their number
 local Column = {}
 columns.Column = Column

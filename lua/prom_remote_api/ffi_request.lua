@@ -9,20 +9,6 @@ local requests = {}
 local lib = base.lib
 
 ---@class pra.Request
----@field version integer
----@field series_count integer
----@field sample_count integer
----@field histogram_count integer
----@field exemplar_count integer
----@field metadata pra.Metadata[]
----@field timestamps pra.Column
----@field values pra.Column
----@field start_timestamps pra.Column?
----@field sample_offsets pra.Column
----@field label_offsets pra.Column
----@field histogram_offsets pra.Column
----@field exemplar_offsets pra.Column
----@field fingerprints string[]
 local Request = {}
 requests.Request = Request
 

@@ -24,14 +24,6 @@ if not found then new_table = function() return {} end end
 --- → string)
 
 ---@class pra.Series
----@field labels table<string, string> the script's own
----@field timestamps pra.Column
----@field values pra.Column
----@field start_timestamps pra.Column?
----@field histograms pra.Histogram[]?
----@field exemplars pra.Exemplar[]?
----@field index integer
----@field fingerprint string
 local Series = {}
 series.Series = Series
 

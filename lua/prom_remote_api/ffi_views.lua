@@ -39,13 +39,6 @@ end
 ---- context
 
 ---@class pra.Context
----@field tenant string
----@field path string
----@field query_string string
----@field remote_addr string
----@field user string
----@field worker integer
----@field headers table<string, string> names in lower case
 local Context, context_getters = {}, {}
 local new_context, check_context = class("pra.context", Context, context_getters)
 views.context = new_context

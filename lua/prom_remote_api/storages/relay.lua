@@ -110,8 +110,10 @@ end
 ---@field timeout number? seconds without a sign of life (30); in nginx the location says that
 ---@field transport? pra.Transport for https, or whatever LuaSocket cannot do
 
----@alias pra.Headers table<string, string> in an answer with names in lower case
----@alias pra.Answer { status: integer, headers: pra.Headers, body: string } or nil, message
+--- Of an answer by names in lower case.
+---@alias pra.Headers table<string, string>
+---@alias pra.Answer { status: integer, headers: pra.Headers, body: string }
+--- Returns a pra.Answer, or nil and a message.
 ---@alias pra.Transport fun(url: string, headers: pra.Headers, body: string, timeout: number): any
 
 local function transport_of(url, options)
