@@ -1012,6 +1012,27 @@ def test_duckdb_is_open_to_sql(tmp_path: Path) -> None:
         assert db.execute(sql).fetchall() == [("1970-01-01 00:00:01.5", 1.0), (None, 2.0)]
 
 
+def test_duckdb_reader_that_rests_stops_nobody(tmp_path: Path) -> None:
+    """Neither writers, nor the emptying of the log, which would grow for as long as it rests."""
+    with STORAGES["duckdb"](tmp_path) as storage:
+        host, values = hosts.WsgiHost(storage), random.Random(3)
+        series = [sorted_labels("m", number=f"{number:03}") for number in range(100)]
+        assert_written(host.write_series(*((one, [(t, values.random()) for t in range(500)]) for one in series)))
+        body = wire.compress(wire.read_request([wire.query(0, LAST, ALL)], streamed=True))
+        headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy"}
+        pieces = host.app(hosts.environ("/api/v1/read", headers, body), lambda *_: None)
+        first = next(pieces)
+        assert_written(host.write_series(*((one, [(LAST, 1.0)]) for one in series)))
+        storage._db.execute("DELETE FROM samples WHERE timestamp = 7")
+        storage._db.execute("CHECKPOINT")
+        log = tmp_path / "samples.duckdb.wal"
+        assert not log.exists() or log.stat().st_size == 0
+        chunks = [one for _, _, several in wire.frames(first + b"".join(pieces)) for one in several]
+        pieces.close()
+        assert sum(count for *_, count in chunks) == 100 * 500  # as it was when the reader began
+        assert max(last for _, _, last, _ in chunks) == 499
+
+
 @pytest.mark.parametrize("package", ["duckdb", "pyarrow"])
 def test_others_work_without(package: str) -> None:
     """A package that is not there is named when it is needed, and only then."""
