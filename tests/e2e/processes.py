@@ -104,10 +104,10 @@ class Process:
         self._child.kill()
         self._child.wait()
 
-    def stop(self):
-        """SIGTERM; returns the exit code (0 if SIGTERM is the way this program ends)."""
-        self._child.terminate()
-        wait_until(lambda: self._child.poll() is not None, f"{self.name} stops after SIGTERM")
+    def stop(self, number=signal.SIGTERM):
+        """A signal; returns the exit code (0 if it is the way this program ends)."""
+        self._child.send_signal(number)
+        wait_until(lambda: self._child.poll() is not None, f"{self.name} stops after signal {number}")
         return self._child.returncode
 
     def check_sanitizers(self):
