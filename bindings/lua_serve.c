@@ -28,7 +28,10 @@ static int run(pra_server *server, uint32_t grace_ms, pra__lua_host *host, const
         (void)pra__lua_host_reload(host);
     }
     (void)pra_server_stop(server, grace_ms);
-    pra__signal_drop(signals); /* or they would end the process before close() */
+    if (host) {
+        pra__lua_host_close(host); /* before a signal can end the process */
+    }
+    pra__signal_drop(signals);
     return result;
 }
 

@@ -361,7 +361,11 @@ describe("a script", function()
     it("is closed after whatever signals come while it ends", function()
       local hold = program.write_file("hold", "")
       local server = by_module(script("slow.lua", ([[
-        return { close = function() io.stderr:write("closed\n") end, write = function()
+        local function close()
+          io.stderr:write("closed\n")
+          os.execute(("kill -HUP %%d"):format(io.open("/proc/self/stat"):read("*n")))
+        end
+        return { close = close, write = function()
           io.stderr:write("begun\n")
           while io.open(%q) do collectgarbage() end
         end }
