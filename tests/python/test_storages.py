@@ -524,7 +524,7 @@ def test_sqlite_on_a_full_disk(tmp_path: Path) -> None:
 
 
 def test_sqlite_that_another_one_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("prom_remote_api.storages.sqlite._TIMEOUT", 0.05)
+    monkeypatch.setattr("prom_remote_api.storages._sqlite_file._TIMEOUT", 0.05)
     with STORAGES["sqlite"](tmp_path) as storage:
         host = hosts.WsgiHost(storage)
         with contextlib.closing(sqlite3.connect(tmp_path / "samples.db", isolation_level=None)) as db:

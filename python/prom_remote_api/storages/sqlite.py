@@ -3,30 +3,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import sqlite3
 import struct
 import threading
-import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 
-from .. import (
-    Context,
-    Histogram,
-    Query,
-    Retry,
-    SampleLike,
-    SeriesLike,
-    Storage,
-    TimeSeries,
-    WriteRequest,
-)
-from . import _sqlite_series
+from .. import Context, Histogram, Query, SampleLike, SeriesLike, Storage, TimeSeries, WriteRequest
+from . import _sqlite_file as file
 from ._retention import Retention
 
 # A value is a REAL; a NaN, which SQLite would turn into NULL, is a blob of its 8 bytes, so that a
@@ -41,11 +29,7 @@ CREATE TABLE IF NOT EXISTS samples (series INTEGER, timestamp INTEGER, histogram
 CREATE TABLE IF NOT EXISTS exemplars (series INTEGER, timestamp INTEGER, value, labels TEXT,
     PRIMARY KEY (series, timestamp, value, labels)) WITHOUT ROWID;
 """
-_TIMEOUT = 30  # seconds to wait for other writers
 _ROWS = 4096  # of a series, that are read at a time
-# In messages of SQLite: the file cannot be used now, and the sender is to try again. It may not be
-# damaged: that is an error.
-_PASSING = ("locked", "disk is full", "disk I/O error", "unable to open")
 
 
 class SQLiteStorage(Storage):
@@ -53,11 +37,11 @@ class SQLiteStorage(Storage):
 
     What write has taken is on the disk when it returns. Of two values for one time in one series
     the first stays; the second is refused by TimeSeries.reject unless it is the same bit for bit.
-    Several processes may have the file open. What is older than retention is
-    deleted; the file has room for new data then, and does not shrink by itself. In SQL of your own:
-    labels ->> 'job' of series; timestamps are milliseconds; a value is a number where
-    typeof(value) = 'real'. While the disk is full, or another process writes for more than 30
-    seconds, the sender is asked to try again.
+    Several processes may have the file open. While the disk is full, or another process writes for
+    more than 30 seconds, the sender is asked to try again. What is older than retention is deleted;
+    the file has room for new data then, and does not shrink by itself. In SQL of your own: labels
+    ->> 'job' of series; timestamps are milliseconds; a value is a number where typeof(value) =
+    'real'.
     """
 
     histograms = exemplars = True
@@ -72,33 +56,13 @@ class SQLiteStorage(Storage):
         self._ids: dict[tuple[str, str], int] = {}  # of series that are committed
         self._deletions = 0  # of series, by any process, which self._ids knows of
         self._readers: deque[sqlite3.Connection] = deque()  # that nobody uses now
-        self._writer = self._connect()
-        self._use_log()
+        self._writer = file.connect(self._path)
+        file.use_log(self._writer)
         self._writer.executescript(_SCHEMA)
-
-    def _connect(self) -> sqlite3.Connection:
-        db = sqlite3.connect(
-            self._path, timeout=_TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        db.execute("PRAGMA synchronous = FULL")
-        return db
-
-    def _use_log(self) -> None:
-        """While another process makes a new file, SQLite refuses the switch at once, whatever the
-        timeout: BEGIN EXCLUSIVE waits for it."""
-        deadline = time.monotonic() + _TIMEOUT
-        while True:
-            try:
-                self._writer.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as problem:
-                if "locked" not in str(problem) or time.monotonic() > deadline:
-                    raise
-                self._writer.executescript("BEGIN EXCLUSIVE; COMMIT")
 
     def write(self, ctx: Context, request: WriteRequest) -> None:
         ids: dict[tuple[str, str], int] = {}
-        with self._lock, _verdicts():
+        with self._lock, file.verdicts():
             self._writer.execute("BEGIN IMMEDIATE")
             with self._writer:  # commits, or rolls back
                 self._see_deletions()
@@ -119,7 +83,7 @@ class SQLiteStorage(Storage):
         return int(self._writer.execute(where, row[:2]).fetchone()[0])
 
     def _see_deletions(self) -> None:
-        deletions = _sqlite_series.deletions(self._writer)
+        deletions = file.deletions(self._writer)
         if deletions != self._deletions:
             self._ids.clear()
             self._deletions = deletions
@@ -128,8 +92,8 @@ class SQLiteStorage(Storage):
         self._writer.execute("BEGIN IMMEDIATE")
         with self._writer:
             self._see_deletions()
-            done, gone = _sqlite_series.forget(self._writer, self._forgotten, oldest_ms)
-            deletions = _sqlite_series.deletions(self._writer)
+            done, gone = file.forget(self._writer, self._forgotten, oldest_ms)
+            deletions = file.deletions(self._writer)
         self._forgotten, self._deletions = done or 0, deletions
         for key in gone:
             self._ids.pop(key, None)
@@ -162,11 +126,11 @@ class SQLiteStorage(Storage):
     def _rows(self, sql: str, *values: Any) -> list[Any]:
         """In a connection that nobody else has meanwhile: readers wait for no one. All at once:
         while a reader rests nothing is open, which would keep the log from being emptied."""
-        with _verdicts():
+        with file.verdicts():
             try:
                 db = self._readers.pop()
             except IndexError:
-                db = self._connect()
+                db = file.connect(self._path)
             try:
                 return db.execute(sql, values).fetchall()
             finally:
@@ -182,16 +146,6 @@ class SQLiteStorage(Storage):
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-@contextlib.contextmanager
-def _verdicts() -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as problem:
-        if any(text in str(problem) for text in _PASSING):
-            raise Retry(f"SQLite: {problem}") from problem
-        raise
 
 
 def _insert(db: sqlite3.Connection, series: int, ts: TimeSeries) -> None:
