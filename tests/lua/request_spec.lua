@@ -102,7 +102,7 @@ describe("metadata of a request", function()
       assert.equal(expected, metadata_of(assert(request:map(function(labels) return labels end))), order)
       local first = request:map(function(labels, series) return series.index > 1 and labels or nil end)
       assert.equal(order == "ss" and 1 or #request - (#request > 0 and 1 or 0), #first)
-      assert.equal((expected:gsub("m%d:1 ?", ""):gsub(":(%d)", function(n) return ":" .. n - 1 end)),
+      assert.equal((expected:gsub("m%d:1 ?", ""):gsub(":(%d)", function(n) return (":%d"):format(n - 1) end)),
         metadata_of(first), order)
     end
   end)
