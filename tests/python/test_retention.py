@@ -176,6 +176,37 @@ def test_much_is_deleted_in_parts(kind: str, count: int, clock: Clock, tmp_path:
     assert len(left) > 3 and left == sorted(left, reverse=True), left
 
 
+def test_deletion_keeps_up_with_the_writes(clock: Clock) -> None:
+    """However seldom they are: as many parts as a tenth of the time has room for."""
+    retention, parts = _retention.Retention(TWO_DAYS), list[int]()
+
+    def part(oldest_ms: int) -> bool:
+        clock.now_ms += 20
+        parts.append(oldest_ms)
+        return False
+
+    def written_after(ms: int) -> int:
+        clock.now_ms += ms
+        before = len(parts)
+        retention.forget(part)
+        return len(parts) - before
+
+    assert [written_after(ms) for ms in (0, 0, 170, 20, 910, 0, 1_000_000)] == [1, 0, 0, 2, 6, 0, 13]
+
+
+def test_parquet_folder_that_stays_keeps_no_other(clock: Clock, tmp_path: Path, caplog: Any) -> None:
+    days = [NOW - hours * HOUR for hours in (240, 216, 192)]
+    with KINDS["parquet"](tmp_path) as storage:
+        assert_written(hosts.WsgiHost(storage).write_series((UP_A, [(day, 1.0) for day in days])))
+    folders = sorted({file.parent for file in parquet_files(tmp_path)})
+    folders[0].rename(tmp_path / "elsewhere")
+    folders[0].symlink_to(tmp_path / "elsewhere")
+    with KINDS["parquet"](tmp_path, retention=TWO_DAYS) as storage:
+        assert_written(hosts.WsgiHost(storage).write_series((UP_A, [(NOW, 1.0)])))
+    assert "old data cannot be deleted" in caplog.text
+    assert [folder for folder in folders if folder.exists()] == folders[:1]
+
+
 def test_a_failure_is_not_the_senders(
     kind: str, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any
 ) -> None:

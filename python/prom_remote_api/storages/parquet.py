@@ -166,15 +166,23 @@ class ParquetStorage(Storage):
     def _forget(self, oldest_ms: int) -> bool:
         """Not the day that ended just now: somebody may still write to it."""
         if not self._merging.acquire(blocking=False):
-            return False
+            return True  # another time
         try:
             for folder in self._root.glob("tenant=*/day=*"):
                 if folder.name < files.day_of(oldest_ms - 3_600_000):
-                    with self._swap, contextlib.suppress(FileNotFoundError):  # by another process
-                        shutil.rmtree(folder)
+                    self._remove(folder)
         finally:
             self._merging.release()
         return True
+
+    def _remove(self, folder: Path) -> None:
+        with self._swap:
+            try:
+                shutil.rmtree(folder)
+            except FileNotFoundError:
+                pass  # another process removes it
+            except OSError:  # the others can go nevertheless
+                logger.exception("old data cannot be deleted: %s", folder)
 
     def close(self) -> None:
         """No file stays open."""
