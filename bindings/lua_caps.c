@@ -192,7 +192,7 @@ int pra__lua_meter_end(pra__lua_call_meter *call)
         return PRA__LUA_WITHIN;
     }
     int exceeded = m->over ? m->over : m->in_vain || m->refused ? PRA__LUA_MEMORY : PRA__LUA_WITHIN;
-    if (m->caps.instructions || m->caps.signals || m->over) {
+    if (m->over || lua_gethook(m->caller) == count) { /* or else the script has set its own */
         (void)lua_sethook(m->caller, call->hook, call->mask, call->count);
     }
     call->ended = m->over != 0;

@@ -162,6 +162,12 @@ static inline int pra__lua_loadfilex(lua_State *L, const char *path, const char 
 {
     FILE *file = *mode == 't' ? fopen(path, "rb") : NULL;
     int first = file ? getc(file) : EOF;
+    if (first == '#') { /* luaL_loadfile skips such a line */
+        while (first != EOF && first != '\n') {
+            first = getc(file);
+        }
+        first = first == EOF ? EOF : getc(file);
+    }
     if (file) {
         (void)fclose(file);
     }

@@ -116,6 +116,9 @@ describe("a script", function()
           ["numbered.lua:%d+: not today"] = function() numbered(3, "error 'not today'") end,
           ["not its storage"] = function() script("numbered.lua", "return 7") end,
           ["binary chunk"] = function() program.write_file("numbered.lua", string.dump(function() end)) end,
+          ["attempt to load a binary chunk"] = function()
+            program.write_file("numbered.lua", "#!/usr/bin/lua\n" .. string.dump(function() end))
+          end,
           ["other functions"] = function() numbered(4, "storage.read = function() end") end,
           ["flags"] = function() numbered(5, "storage.histograms = true") end,
           ["No such file"] = function() os.remove(program.folder .. "/numbered.lua") end,
@@ -130,6 +133,14 @@ describe("a script", function()
           assert.equal(401, (send(server)))
         end
         assert.equal(0, count(server:log(), "closed 1"))
+        assert.equal(0, server:stop(), server:log())
+      end)
+
+      it("may set a hook of its own", function()
+        local server = start(numbered(1, [[
+          debug.sethook(function() end, "", 1000000)
+          function storage.write() error(pra.reject { "hook", status = debug.gethook() and 421 or 422 }) end]]))
+        assert.equal(421, (send(server)))
         assert.equal(0, server:stop(), server:log())
       end)
 
