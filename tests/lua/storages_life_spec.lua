@@ -190,28 +190,26 @@ describe("sqlite", function()
     storage.close()
   end)
 
-  it("lets go of the file after a call that a cap has ended", function()
-    if pra.face == "ffi" then
-      pending("has no caps")
-      return
-    end
-    local path = folder .. "/capped.db"
-    local storage, other = sqlite.new(path), sqlite.new(path, { timeout = 0.05 })
-    local handler = assert(pra.handler { storage = storage, max_instructions = 200000, log = function() end })
-    local many = {}
-    for i = 1, 3000 do many[i] = up(tostring(i), { 1 }, { 1 }) end
-    assert.equal(503, (write(handler, many)))
-    assert.equal(503, (write(handler_of(other), { up("b", { 1 }, { 1 }) })))
-    assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
-    assert.equal(204, write(handler_of(other), { up("b", { 1 }, { 1 }) }))
-    assert.equal(503, (write(handler, many)))
-    assert.same({ [key "a"] = lines(1, 1), [key "b"] = lines(1, 1) }, read(handler))
-    assert.equal(204, write(handler_of(other), { up("b", { 2 }, { 1 }) }))
-    assert.equal(503, (write(handler, many)))
-    storage.close()
-    assert.equal(204, write(handler_of(other), { up("b", { 3 }, { 1 }) }))
-    other.close()
-  end)
+  if pra.face ~= "ffi" then -- which has no caps
+    it("lets go of the file after a call that a cap has ended", function()
+      local path = folder .. "/capped.db"
+      local storage, other = sqlite.new(path), sqlite.new(path, { timeout = 0.05 })
+      local handler = assert(pra.handler { storage = storage, max_instructions = 200000, log = function() end })
+      local many = {}
+      for i = 1, 3000 do many[i] = up(tostring(i), { 1 }, { 1 }) end
+      assert.equal(503, (write(handler, many)))
+      assert.equal(503, (write(handler_of(other), { up("b", { 1 }, { 1 }) })))
+      assert.equal(204, write(handler, { up("a", { 1 }, { 1 }) }))
+      assert.equal(204, write(handler_of(other), { up("b", { 1 }, { 1 }) }))
+      assert.equal(503, (write(handler, many)))
+      assert.same({ [key "a"] = lines(1, 1), [key "b"] = lines(1, 1) }, read(handler))
+      assert.equal(204, write(handler_of(other), { up("b", { 2 }, { 1 }) }))
+      assert.equal(503, (write(handler, many)))
+      storage.close()
+      assert.equal(204, write(handler_of(other), { up("b", { 3 }, { 1 }) }))
+      other.close()
+    end)
+  end
 
   it("asks for another try while the disk is full", function()
     local real, db = require "luasql.sqlite3", nil
