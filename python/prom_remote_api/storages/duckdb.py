@@ -127,7 +127,7 @@ class DuckDBStorage(Storage):
         return samples < _ROWS
 
     def _deleted(self, sql: str, *values: int) -> int:
-        (count,) = self._db.execute(sql, values).fetchone()  # type: ignore[misc]
+        [(count,)] = self._db.execute(sql, values).fetchall()
         return int(count)
 
     def process_query(self, ctx: Context, query: Query) -> Iterator[Series]:
