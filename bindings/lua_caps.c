@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What one call of a storage function, or loading a script, may use: memory by the allocator,
  * instructions by a hook. */
+#include "server/signals.h"
 #include "thunk_lua.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 
 enum {
@@ -101,14 +101,6 @@ static void exceed(lua_State *L, pra__lua_meter *m, lua_Debug *at, int cap)
     (void)lua_error(L);
 }
 
-/* One that would end the process is blocked and waits. */
-static int has_signal(void)
-{
-    sigset_t pending;
-    return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
-}
-
 /* The cap that is exceeded after so many instructions more. */
 static int exceeded_by(const pra__lua_meter *m, uint64_t ran)
 {
@@ -118,7 +110,7 @@ static int exceeded_by(const pra__lua_meter *m, uint64_t ran)
     if (m->caps.instructions && m->left <= ran) {
         return PRA__LUA_INSTRUCTIONS;
     }
-    return m->caps.signals && has_signal() ? PRA__LUA_SIGNAL : PRA__LUA_WITHIN;
+    return m->caps.signals && pra__signal_to_end() ? PRA__LUA_SIGNAL : PRA__LUA_WITHIN;
 }
 
 /* Coroutines have inherited the hook, also those that outlive the call that made them. */

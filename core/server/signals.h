@@ -6,18 +6,23 @@
 #include <signal.h>
 #include <time.h>
 
+/* Whether one that ends the process has come, and waits. */
+static inline int pra__signal_to_end(void)
+{
+    sigset_t pending;
+    return sigpending(&pending) == 0 &&
+           (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
+}
+
 /* The next of signals. One that ends goes before SIGHUP, of which there may be more than can be
  * answered. */
 static inline int pra__signal_wait(const sigset_t *signals)
 {
-    sigset_t pending;
     int number = 0;
     do {
         while (sigwait(signals, &number) != 0) {
         }
-        (void)sigpending(&pending);
-    } while (number == SIGHUP &&
-             (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1));
+    } while (number == SIGHUP && pra__signal_to_end());
     return number;
 }
 
