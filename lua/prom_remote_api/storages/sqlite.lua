@@ -6,20 +6,20 @@
 --   return pra.serve { storage = sqlite.new "metrics.db" }
 --
 -- It keeps samples, native histograms and exemplars (which remote read never asks for), tenants
--- apart; metadata are not kept, and nothing is deleted by age. What write has taken is on the disk
--- when it returns. Of two values for one time in one series the first stays; the second is refused
--- unless it is the same. The file may be open in any number of Lua states and processes: one of
--- them writes at a time, the others wait. It is the file of Python's SQLiteStorage too, which may
--- have a retention: user_version of the file counts how often rows of series were deleted, whose
--- numbers are not to be used any more.
+-- apart; metadata are not kept. What write has taken is on the disk when it returns. Of two values
+-- for one time in one series the first stays; the second is refused unless it is the same. The file
+-- may be open in any number of Lua states and processes: one of them writes at a time, the others
+-- wait. It is the file of Python's SQLiteStorage too.
 --
 -- In SQL of your own: labels ->> 'job' of the table series; timestamps are milliseconds; a value
 -- is a number where typeof(value) = 'real', else a NaN, or a histogram where the column says so.
 local pra = require "prom_remote_api"
 local known = require("prom_remote_api.options").known
+local file = require "prom_remote_api.storages.sqlite_file"
 local text = require "prom_remote_api.storages.text"
 
 local sqlite = {}
+local query_rows, run, transaction = file.query_rows, file.run, file.transaction
 
 -- A NaN, which SQLite would turn into NULL, is a blob of its 8 bytes, the highest first; a
 -- histogram is one of pra.encode_histogram. Columns without a type keep what they are given. The
@@ -34,9 +34,6 @@ local SCHEMA = {
     PRIMARY KEY (series, timestamp, value, labels)) WITHOUT ROWID]],
 }
 local BATCH = 1000 -- rows of one statement
--- In messages of SQLite: the file cannot be used now, and the sender is to try again. It may not be
--- damaged: that is an error.
-local PASSING = { "locked", "disk is full", "disk I/O error", "unable to open" }
 
 -- LuaSQL gives integers to Lua before 5.3 as doubles: beyond 2^53 they come as text.
 local TIME = math.type and "timestamp" or [[CASE WHEN abs(timestamp / 2) < 1 << 52 THEN timestamp
@@ -85,82 +82,10 @@ local function where(ctx, query)
   return table.concat(parts, " AND ")
 end
 
-local function between(query)
-  return ("timestamp BETWEEN %s AND %s"):format(text.digits(query.start_ms),
-    text.digits(query.end_ms))
-end
-
----- A connection
-
-local function fail(message)
-  for _, text in ipairs(PASSING) do
-    if message:find(text, 1, true) then error(pra.retry("SQLite: " .. message)) end
-  end
-  error(message, 0)
-end
-
-local function run(db, statement)
-  local result, message = db:execute(statement)
-  return result or fail(message)
-end
-
-local cursors = setmetatable({}, { __mode = "k" }) -- of connections
-
--- Calls each(row) with all rows, in one table. At once: while a cursor is open, nobody can empty
--- the log.
-local function query_rows(db, statement, each)
-  local cursor, row = run(db, statement), {}
-  cursors[db] = cursor
-  local more, message = cursor:fetch(row, "n")
-  while more do
-    each(row)
-    more, message = cursor:fetch(row, "n")
-  end
-  cursors[db] = nil
-  if message then fail(message) end
-end
-
--- Ends what a call has left open that was ended by a cap, which no pcall holds up.
-local function tidy(db)
-  if cursors[db] then cursors[db]:close() end
-  cursors[db] = nil
-  db:execute "ROLLBACK" -- an error where nothing is open
-end
-
-local function connect(path, timeout)
-  local found, luasql = pcall(require, "luasql.sqlite3")
-  if not found then
-    error("this needs LuaSQL (Debian: lua-sql-sqlite3; LuaRocks: luasql-sqlite3): " .. luasql, 0)
-  end
-  local db, message = luasql.sqlite3():connect(path, timeout * 1000)
-  if not db then error(path .. ": " .. message, 0) end
-  run(db, "PRAGMA synchronous = FULL")
-  return db
-end
-
--- Runs body(db) in one transaction: an IMMEDIATE one, or as kind says.
-local function transaction(db, body, kind)
-  run(db, "BEGIN " .. (kind or "IMMEDIATE"))
-  local fine, problem = pcall(function()
-    body(db)
-    run(db, "COMMIT")
-  end)
-  if not fine then
-    db:execute "ROLLBACK"
-    error(problem, 0)
-  end
-end
-
--- Switches the file to its log. While another one makes a new file, SQLite refuses that at once,
--- whatever the timeout: BEGIN EXCLUSIVE waits for it.
-local function use_log(db, timeout)
-  local deadline = os.time() + timeout
-  repeat
-    local cursor, message = db:execute "PRAGMA journal_mode = WAL"
-    if cursor then return cursor:close() end
-    if not message:find("locked", 1, true) or os.time() > deadline then error(message, 0) end
-    transaction(db, function() end, "EXCLUSIVE")
-  until false
+local function between(query, oldest_ms)
+  local start = text.digits(query.start_ms)
+  if oldest_ms then start = ("max(%s, %s)"):format(start, oldest_ms) end
+  return ("timestamp BETWEEN %s AND %s"):format(start, text.digits(query.end_ms))
 end
 
 ---- Writing
@@ -197,11 +122,14 @@ local function insert_series(db, tenant, labels)
   return id
 end
 
--- id_of(labels) gives the series' number in the file.
+-- id_of(labels) gives the series' number in the file. Returns how many samples there are.
 local function insert(db, request, id_of)
-  local samples, exemplars = {}, {}
+  local samples, exemplars, count = {}, {}, 0
   local function flush(least)
-    if #samples > least then insert_samples(db, samples, request) samples = {} end
+    if #samples > least then
+      insert_samples(db, samples, request)
+      count, samples = count + #samples, {}
+    end
     if #exemplars > least then insert_exemplars(db, exemplars) exemplars = {} end
   end
   for series, number in request:series() do
@@ -222,14 +150,15 @@ local function insert(db, request, id_of)
     flush(BATCH - 1)
   end
   flush(0)
+  return count
 end
 
 ---- Reading
 
-local function read_series(db, id, labels, query)
+local function read_series(db, id, labels, range)
   local series, count = { labels = labels, timestamps = {}, values = {}, histograms = {} }, 0
   local statement = ("SELECT %s, histogram, value FROM samples WHERE series = %s AND %s")
-    :format(TIME, id, between(query))
+    :format(TIME, id, range)
   query_rows(db, statement, function(row)
     if row[2] == 1 then
       table.insert(series.histograms, assert(pra.decode_histogram(row[3])))
@@ -250,35 +179,62 @@ end
 ---@field close fun() closes the file
 
 --- path: a file, which is created if there is none. timeout (30): seconds that a writer waits for
---- the others, then it is a pra.retry. Raises an error if the file cannot be opened.
+--- the others, then it is a pra.retry. retention: seconds after which data are deleted; without it
+--- they never are. Raises an error if the file cannot be opened.
 ---@param path string
----@param options? { timeout: number? }
+---@param options? { timeout: number?, retention: number? }
 ---@return pra.SQLiteStorage
 function sqlite.new(path, options)
   if type(path) ~= "string" or path == "" or path == ":memory:" then
     error("sqlite.new needs the path of a file", 2)
   end
   options = options or {}
-  known(options, { "timeout" })
-  local timeout = options.timeout or 30
+  known(options, { "timeout", "retention" })
+  local timeout, retention = options.timeout or 30, options.retention or math.huge
+  if type(retention) ~= "number" or not (retention > 0) then
+    error("retention: a number of seconds, or nil to keep everything", 2)
+  end
   local db, ids, id_count = nil, {}, 0 -- ids: of series that are committed
-  local deletions = 0                  -- of series, by others, which ids knows of
+  local deletions = 0                  -- of series, by anyone, which ids knows of
+  local forgotten, due = 0, 0          -- up to this series; when the next one is
   local storage = { histograms = true, exemplars = true }
 
   -- Not before it is used: a connection is not to be carried into another process by a fork.
   local function connection()
-    if db then tidy(db) else db = connect(path, timeout) end
+    if db then file.tidy(db) else db = file.connect(path, timeout) end
     return db
   end
 
   local function see_deletions(open)
-    query_rows(open, "PRAGMA user_version", function(row)
-      if row[1] ~= deletions then deletions, ids, id_count = row[1], {}, 0 end
+    local now = file.deletions(open)
+    if now ~= deletions then deletions, ids, id_count = now, {}, 0 end
+  end
+
+  -- What is before it is too old; nil: nothing is.
+  local function oldest_ms()
+    local now = os.time()
+    return retention < now and ("%.0f"):format((now - retention) * 1000) or nil
+  end
+
+  -- Some of what is too old, now and then: no more than twice what a write has brought, which is
+  -- enough. If that fails, the sender is told so, and sends again what is stored.
+  local function forget(written)
+    local oldest, now = oldest_ms(), os.time()
+    if not oldest or now < due then return end
+    due = now + math.min(math.max(retention / 20, 60), 3600) -- not at once where a cap ends this
+    local done
+    transaction(db, function(open)
+      see_deletions(open)
+      done = file.forget(open, forgotten, oldest, 2 * written + 100, function(tenant, labels)
+        ids[pra.key(labels, tenant)] = nil
+      end)
+      deletions = file.deletions(open)
     end)
+    forgotten, due = done or 0, done and 0 or due
   end
 
   function storage.write(ctx, request)
-    local tenant, new = ctx.tenant, {}
+    local tenant, new, written = ctx.tenant, {}, nil
     local function id_of(labels)
       local key = pra.key(labels, tenant)
       local id = ids[key] or new[key]
@@ -290,16 +246,17 @@ function sqlite.new(path, options)
     end
     transaction(connection(), function(open)
       see_deletions(open)
-      insert(open, request, id_of)
+      written = insert(open, request, id_of)
     end)
     if id_count > 1000000 then ids, id_count = {}, 0 end
     for key, id in pairs(new) do ids[key], id_count = id, id_count + 1 end -- no rolled back ones
+    forget(written)
   end
 
   function storage.process_query(ctx, query)
-    local found, at = {}, 0
+    local found, at, range = {}, 0, between(query, oldest_ms())
     local statement = "SELECT labels, id FROM series WHERE " .. where(ctx, query) .. " AND EXISTS"
-      .. " (SELECT 1 FROM samples WHERE series = id AND " .. between(query) .. ")"
+      .. " (SELECT 1 FROM samples WHERE series = id AND " .. range .. ")"
     query_rows(connection(), statement, function(row)
       local labels = text.labels(row[1])
       if query:matches(labels) then found[#found + 1] = { text.digits(row[2]), labels } end
@@ -307,20 +264,20 @@ function sqlite.new(path, options)
     return function()
       at = at + 1
       local one = found[at]
-      if one then return read_series(db or connection(), one[1], one[2], query) end
+      if one then return read_series(db or connection(), one[1], one[2], range) end
     end
   end
 
   function storage.close()
     if db then
-      tidy(db)
+      file.tidy(db)
       db:close()
     end
     db = nil
   end
 
-  local first = connect(path, timeout)
-  use_log(first, timeout)
+  local first = file.connect(path, timeout)
+  file.use_log(first, timeout)
   transaction(first, function() for _, statement in ipairs(SCHEMA) do run(first, statement) end end)
   first:close()
   return storage

@@ -15,7 +15,7 @@ from .. import Retry
 _TIMEOUT = 30  # seconds to wait for other writers
 # In messages of SQLite: the file cannot be used now, and the sender is to try again. It may not be
 # damaged: that is an error.
-_PASSING = ("locked", "disk is full", "disk I/O error", "unable to open")
+_PASSING = ("locked", "locking protocol", "disk is full", "disk I/O error", "unable to open")
 _SERIES, _ROWS = 100, 4096  # at a time
 _OLD = """DELETE FROM {0} WHERE (series, timestamp) IN (
     SELECT series, timestamp FROM (SELECT id FROM series WHERE id BETWEEN ? AND ?)
