@@ -216,8 +216,8 @@ function sqlite.new(path, options)
     return retention < now and ("%.0f"):format((now - retention) * 1000) or nil
   end
 
-  -- Some of what is too old, now and then: no more than twice what a write has brought, which is
-  -- enough. If that fails, the sender is told so, and sends again what is stored.
+  -- Some of what is too old, now and then: twice what a write has brought, so that deleting keeps
+  -- up, and a little for writes that bring nothing. If that fails, the sender is told so, and sends again what is stored.
   local function forget(written)
     local oldest, now = oldest_ms(), os.time()
     if not oldest or now < due then return end
